@@ -26,7 +26,7 @@ URI = "file:///tmp/benchmark-of-cnnc/typed.cnn"
 
 def network(lines: int) -> str:
     """A network of about so many lines, without warnings."""
-    body = []
+    body: list[str] = []
     number = 0
     while len(body) < lines - 12:
         number += 1
@@ -199,7 +199,9 @@ def main() -> None:
             type_and_delete(client, 100, -(-arguments.edits // len(TYPED)), 0)
             print(f"after {client.version:,} edits: {client.memory():.0f} MB")
         return
-    print("| lines | diagnostics: median, ms | 95 % | max | inlay hints: median, ms | 95 % | max | computing: median, ms | 95 % | max |")
+    print(
+        "| lines | diagnostics: median, ms | 95 % | max | inlay hints: median, ms | 95 % | max | computing: median, ms | 95 % | max |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for lines in arguments.lines:
         with Client() as client:

@@ -23,7 +23,7 @@ from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import parse, parse_settings, setting_name
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
-from cnnc.language.trace import Trace
+from cnnc.language.trace import LoweringTrace
 from cnnc.recipe.reading import read
 from cnnc.recipe.recipe import Recipe, without_train_section
 
@@ -55,7 +55,7 @@ class Network(Record):
     includes: Mapping[str, str] = {}
     quiet_fields: ClassVar[tuple[str, ...]] = ("resize", "trace", "check_again", "steps")
     resize: Resize | None = None
-    trace: Trace | None = None
+    trace: LoweringTrace | None = None
     check_again: CheckAgain | None = None
     steps: int = 0
 

@@ -22,7 +22,7 @@ def lsp(
         ),
     ] = None,
 ) -> None:
-    """Run the language server: errors, shapes and completion in editors (see docs/editors.md)."""
+    """Run the language server: errors, shapes and completion in editors."""
     try:
         from cnnc.editor.server import make_server
     except ImportError as error:

@@ -23,7 +23,7 @@ from cnnc.language.edits import whole
 from cnnc.language.include import Reader, read_source
 from cnnc.language.scope import Frame, Tensor
 from cnnc.language.size_survey import survey_of_part
-from cnnc.language.trace import Trace, Visit
+from cnnc.language.trace import LoweringTrace, Visit
 from cnnc.network import Network, check
 from cnnc.ops.base import ShapeError
 from cnnc.report.table import format_size
@@ -54,7 +54,7 @@ class Analysis:
     def __init__(self, network: Network, included: syntax.File | None = None) -> None:
         assert network.trace is not None
         self.network = network
-        self.trace: Trace = network.trace
+        self.trace: LoweringTrace = network.trace
         self.file = included or self.trace.file
         self.source: Source = self.file.source
 

@@ -13,7 +13,7 @@ from cnnc.diagnostics import Span
 from cnnc.editor.analysis import Analysis
 from cnnc.language import syntax
 from cnnc.language.resolve import LANGUAGE_STATEMENTS
-from cnnc.language.trace import axis_spans
+from cnnc.language.uses import axis_spans
 
 TYPES = (
     "keyword",

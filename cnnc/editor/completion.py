@@ -61,7 +61,7 @@ class _Completion:
             self.train_statements()
             return
         current = self.here.before.type if self.here.before is not None else None
-        for word, cls in OPS.items():
+        for word, cls in sorted(OPS.items()):
             fits = _fits(cls, current, self.here.before is not None)
             self.add(word, "layer", reference.first_line(cls), class_text(cls), _snippet(cls), 0 if fits else 3)
         for name, block in self.analysis.trace.blocks.items():
@@ -246,8 +246,10 @@ def complete(analysis: Analysis, offset: int, files: Sequence[str] = (), calls: 
         completion.arguments()
     else:
         completion.statements()
-    unique = {item.text: item for item in reversed(completion.items)}
-    return sorted(unique.values(), key=lambda item: (item.rank, item.text))
+    unique: dict[str, Item] = {}
+    for item in completion.items:
+        unique.setdefault(item.text, item)
+    return sorted(unique.values(), key=lambda item: item.rank)
 
 
 # --- what fits, and what is to be filled in --------------------------------------------------------------------

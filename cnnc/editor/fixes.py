@@ -1,7 +1,7 @@
 """What an editor underlines, and the changes that it offers there.
 
 In: an analysis, and the same diagnostics with the edits that work once these are known. Out: `Problem`s of this file, and
-`Fix`es: the edits of the help lines, a comment that allows a warning, and all first edits at once.
+`Change`es: the edits of the help lines, a comment that allows a warning, and all first edits at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Problem(NamedTuple):
     related: tuple[Note, ...]
 
 
-class Fix(NamedTuple):
+class Change(NamedTuple):
     """A change that the editor offers: edits of one file, and the diagnostic that they remove (None for several)."""
 
     title: str
@@ -57,17 +57,17 @@ def _include_of(analysis: Analysis, source: Source) -> Span | None:
     return direct or next(iter(own), None)
 
 
-def fixes(analysis: Analysis, diagnostics: Iterable[Diagnostic], start: int, end: int) -> list[Fix]:
+def fixes(analysis: Analysis, diagnostics: Iterable[Diagnostic], start: int, end: int) -> list[Change]:
     """The changes for the diagnostics that touch the range between two offsets; `diagnostics` have the edits that work."""
-    found: list[Fix] = []
+    found: list[Change] = []
     for problem in problems(analysis, list(diagnostics), with_help=False):
         if problem.span.start > end or problem.span.end < start:
             continue
         d = problem.diagnostic
         for number, edit in enumerate(d.edits):
-            found.append(Fix(_title(edit), (edit,), d, preferred=number == 0))
+            found.append(Change(_title(edit), (edit,), d, preferred=number == 0))
         if d.severity == "warning" and d.span is not None and d.span.source is analysis.source:
-            found.append(Fix(f"allow {d.code} on this line", (_allowing(analysis, d),), d))
+            found.append(Change(f"allow {d.code} on this line", (_allowing(analysis, d),), d))
     return found
 
 

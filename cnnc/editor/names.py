@@ -1,6 +1,6 @@
 """Where a name is defined and used, and how it is renamed: labels, `let`s, parameters, blocks, symbolic sizes.
 
-In: analyses and an offset. Out: spans, or edits. What a name means is what lowering found (`Trace.uses`); a renaming is
+In: analyses and an offset. Out: spans, or edits. What a name means is what lowering found (`LoweringTrace.uses`); a renaming is
 checked by analysing the changed sources, and refused if it causes an error or changes what some name means.
 
 Example: in `a: conv 4 k=3; add a`, both `a` lead to the first and are renamed together.
@@ -35,7 +35,7 @@ class Definition(NamedTuple):
 
 
 def definitions(analysis: Analysis) -> dict[Span, Definition]:
-    """All definitions in the files of a network, by the spans that `Trace.uses` has for them."""
+    """All definitions in the files of a network, by the spans that `LoweringTrace.uses` has for them."""
     found: dict[Span, Definition] = {}
     files = [analysis.trace.file, *analysis.trace.included.values()]
     pending = [statement for file in files for statement in file.statements]

@@ -27,6 +27,7 @@ class OpenFile:
         self.version = version
         self.calls: Calls = ()
         self.analysis: Analysis | None = None
+        self.reads: frozenset[str] = frozenset()  # the paths of the files that the last analysis read, or tried to
         self.positions: Positions | None = None
 
 
@@ -40,28 +41,26 @@ class OpenFiles:
     def open(self, key: str, path: str, text: str, version: int) -> OpenFile:
         """Adds a text; `path` is that of its file, "" if it has none."""
         self.files[key] = OpenFile(key, path, text, version)
-        self.forget(path)
         return self.files[key]
 
-    def close(self, key: str) -> None:
-        """Removes a text; its file on the disk counts again."""
+    def close(self, key: str) -> list[OpenFile]:
+        """Removes a text; its file on the disk counts again. Returns the files that read it."""
         file = self.files.pop(key, None)
-        if file is not None:
-            self.forget(file.path)
+        return self.forget(file.path) if file is not None else []
 
     def change(self, key: str, text: str, version: int) -> OpenFile:
         """A text has changed."""
         file = self.files[key]
         file.text, file.version = text, version
         file.analysis = file.positions = None
-        self.forget(file.path)
         return file
 
     def forget(self, path: str) -> list[OpenFile]:
-        """Drops the analyses that read the file at `path`; returns the files that they are of."""
+        """Drops the analyses that read the file at `path`; returns the other open files that they are of."""
         if not path:
             return []
-        changed = [f for f in self.files.values() if f.analysis is not None and _reads(f.analysis, path)]
+        wanted = _resolved(path)
+        changed = [f for f in self.files.values() if wanted in f.reads and _resolved(f.path) != wanted]
         for file in changed:
             file.analysis = None
         return changed
@@ -91,6 +90,7 @@ class OpenFiles:
         """The analysis of an open text, as part of a network if it holds only what another file includes."""
         if file.analysis is None:
             file.analysis = self.analyse(file.path, file.text)
+            file.reads = _reads(file, file.analysis)
         return file.analysis
 
     def analyse(self, path: str, text: str) -> Analysis:
@@ -136,8 +136,9 @@ def _resolved(path: str) -> str:
         return path
 
 
-def _reads(analysis: Analysis, path: str) -> bool:
-    wanted = _resolved(path)
+def _reads(file: OpenFile, analysis: Analysis) -> frozenset[str]:
+    """The paths of the files that an analysis read, and of those that an `include` names but that could not be read."""
     names = [analysis.trace.file.source.name, *(f.source.name for f in analysis.trace.included.values())]
-    failed = [d.span.text for d in analysis.network.diagnostics if d.code == "E120" and d.span is not None]
-    return any(_resolved(name) == wanted for name in names) or any(Path(path).name in text for text in failed)
+    failed = [d.span.text.strip('"') for d in analysis.network.diagnostics if d.code == "E120" and d.span is not None]
+    names += [str(Path(file.path).parent / name) for name in failed]
+    return frozenset(map(_resolved, names))

@@ -283,7 +283,7 @@ def _add_texts(server: Server) -> None:
         document = params.text_document
         path = (uris.to_fs_path(document.uri) or "") if document.uri.startswith("file:") else ""
         file = ls.open_files.open(document.uri, path, document.text, document.version)
-        ls.changed(file)
+        ls.changed(file, ls.open_files.forget(path))
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     def did_change(ls: Server, params: lsp.DidChangeTextDocumentParams) -> None:
@@ -291,14 +291,14 @@ def _add_texts(server: Server) -> None:
         if file is None:
             return
         text = _applied(file.text, params.content_changes, ls.open_files.encoding)
-        others = ls.open_files.forget(file.path)
         ls.open_files.change(file.key, text, params.text_document.version)
-        ls.changed(file, [other for other in others if other is not file])
+        ls.changed(file, ls.open_files.forget(file.path))
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(ls: Server, params: lsp.DidCloseTextDocumentParams) -> None:
         key = params.text_document.uri
-        ls.open_files.close(key)
+        for file in ls.open_files.close(key):
+            ls.changed(file)
         for mapping in (ls.tried, ls.drawings):
             mapping.pop(key, None)
         task = ls.trying.pop(key, None)
@@ -503,7 +503,7 @@ def _add_changes(server: Server) -> None:
         return _line_edits(file.text, formatted, ls.open_files.positions_of(file))
 
 
-def _action(ls: Server, analysis: Analysis, fix: fixes.Fix) -> lsp.CodeAction:
+def _action(ls: Server, analysis: Analysis, fix: fixes.Change) -> lsp.CodeAction:
     problem = (
         next((p for p in fixes.problems(analysis, [fix.diagnostic], with_help=True)), None) if fix.diagnostic else None
     )

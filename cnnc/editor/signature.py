@@ -1,6 +1,6 @@
 """The arguments of the call at the cursor, and which of them is being written.
 
-In: an analysis and an offset. Out: `Signature`. Example: behind `conv 8 k=` it is `conv OUT k= [s=1] ...` with `k=` active.
+In: an analysis and an offset. Out: `CallSignature`. Example: behind `conv 8 k=` it is `conv OUT k= [s=1] ...` with `k=` active.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cnnc.recipe.declaration import TRAIN_STATEMENTS
 from cnnc.report import reference
 
 
-class Signature(NamedTuple):
+class CallSignature(NamedTuple):
     """The signature of a call, its parameters as parts of it with a text each, and the index of the active one (or None)."""
 
     label: str
@@ -24,7 +24,7 @@ class Signature(NamedTuple):
     active: int | None
 
 
-def signature_at(analysis: Analysis, offset: int) -> Signature | None:
+def signature_at(analysis: Analysis, offset: int) -> CallSignature | None:
     """The signature of the call at an offset; None at the beginning of a statement and in a comment."""
     context = context_at(analysis.text, offset)
     if not context.op or context.in_comment:
@@ -34,7 +34,7 @@ def signature_at(analysis: Analysis, offset: int) -> Signature | None:
         names = [p.name.text for p in block.parameters]
         active = names.index(context.key) if context.key in names else len(context.values)
         texts = tuple((" ".join(p.span.text.split()), "") for p in block.parameters)
-        return Signature(block_signature(block), "", texts, active if active < len(names) else None)
+        return CallSignature(block_signature(block), "", texts, active if active < len(names) else None)
     cls: reference.Documented | None = OPS.get(context.op)
     positions = len(context.values)
     if context.in_train:
@@ -50,4 +50,4 @@ def signature_at(analysis: Analysis, offset: int) -> Signature | None:
         positional = [i for i, spec in enumerate(cls.arguments) if spec.positional]
         active_index = positional[positions] if positions < len(positional) and not context.keys else None
     texts = tuple((part.strip("[]"), argument_text(spec)) for part, spec in zip(parts, cls.arguments, strict=True))
-    return Signature(label, reference.first_line(cls), texts, active_index)
+    return CallSignature(label, reference.first_line(cls), texts, active_index)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from cnnc.core.arguments import (
     ArgumentSpec,
@@ -94,12 +94,17 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
     return Bound(instance(cls, tuple(values.items())) if complete else None, spans, tuple(diagnostics))
 
 
-@lru_cache(maxsize=4096)
 def instance(cls: type[T], values: tuple[tuple[str, Any], ...] = ()) -> T:
     """The instance with these arguments.
 
     Equal layers are one object: layers remember what they computed (`Op`), and an editor checks the same layers again and again.
     """
+    made: T = _made(cast(Any, cls), values)
+    return made
+
+
+@lru_cache(maxsize=4096)
+def _made(cls: Any, values: tuple[tuple[str, Any], ...]) -> Any:
     return cls(**dict(values))
 
 

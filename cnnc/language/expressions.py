@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnc.core.arguments import Extents, WordValue
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.edits import as_written, defined_above
-
-if TYPE_CHECKING:
-    from cnnc.language.trace import Names
+from cnnc.language.uses import Uses, axis_spans
 
 LIMIT = 2**63
 RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
@@ -34,7 +32,7 @@ class Scope:
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
-        self.uses: Names | None = parent.uses if parent is not None else None
+        self.uses: Uses | None = parent.uses if parent is not None else None
         self.values: dict[str, Any] = {}
         self.spans: dict[str, Span] = {}  # where a `let` or parameter defines the name
         self.read: set[str] = set()
@@ -151,8 +149,6 @@ def _items(items: Sequence[syntax.Expression], scope: Scope) -> tuple[Any, ...]:
 
 def _extents(extent: syntax.Extent, parts: Sequence[int | str], span: Span, scope: Scope) -> Extents:
     if scope.uses is not None:
-        from cnnc.language.trace import axis_spans
-
         for part, at in zip(parts, axis_spans(extent), strict=True):
             if isinstance(part, str) and scope.holder(part) is not None:
                 scope.read_at(at, part)

@@ -45,7 +45,8 @@ from cnnc.language.resolve import (
     unreadable_block,
 )
 from cnnc.language.scope import POISON, Frame, LayerReference, Space, Tensor, with_c_in
-from cnnc.language.trace import Trace, axis_spans
+from cnnc.language.trace import LoweringTrace
+from cnnc.language.uses import axis_spans
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge, Sub
@@ -90,7 +91,7 @@ class Lowered(Record):
     sized: bool
     steps: int
     quiet_fields: ClassVar[tuple[str, ...]] = ("trace",)
-    trace: Trace | None = None
+    trace: LoweringTrace | None = None
 
 
 def lower(
@@ -108,7 +109,7 @@ def lower(
     each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried. `traced` asks for a trace.
     """
     chosen = sizes or (lambda name: 224)
-    trace = Trace(file) if traced else None
+    trace = LoweringTrace(file) if traced else None
     return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, trace).run()
 
 
@@ -126,7 +127,7 @@ class _Lowerer:
         sizes: Callable[[str], int],
         includes: Includes,
         fixed: bool,
-        trace: Trace | None,
+        trace: LoweringTrace | None,
     ) -> None:
         self.file = file
         self.name = stem
@@ -178,7 +179,7 @@ class _Lowerer:
             self.finished_trace(top),
         )
 
-    def finished_trace(self, top: Frame) -> Trace | None:
+    def finished_trace(self, top: Frame) -> LoweringTrace | None:
         """The trace, with what the whole file has."""
         if self.trace is not None:
             self.trace.top = top

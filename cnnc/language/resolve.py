@@ -49,7 +49,7 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
     Raises CnncError E114, E117, E203.
     """
     if frame.scope.uses is not None:
-        frame.scope.uses.layer(word, frame)
+        frame.record_names(word)
     if word.name == "in":
         if frame.entry is None or frame.top:
             help = "`in` is the tensor that enters a block, branch or round; here, name a layer above"
