@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from cnnc.cli.console import print_document
 from cnnc.diagnostics import CnncError
+
+
+class Syntax(StrEnum):
+    """The values of --syntax; cnnc.editor.highlighting.SYNTAXES writes them."""
+
+    textmate = "textmate"
+    vim = "vim"
+    emacs = "emacs"
 
 
 def lsp(
@@ -21,8 +31,19 @@ def lsp(
             help="Serve WebSocket connections on this port of 127.0.0.1 instead of stdin and stdout, for editors in a browser.",
         ),
     ] = None,
+    syntax: Annotated[
+        Syntax | None,
+        typer.Option(
+            "--syntax", help="Print highlighting for an editor instead: a TextMate grammar, or a file for Vim or Emacs."
+        ),
+    ] = None,
 ) -> None:
     """Run the language server: errors, shapes and completion in editors."""
+    if syntax is not None:
+        from cnnc.editor.highlighting import SYNTAXES
+
+        print_document(SYNTAXES[syntax.value]().rstrip("\n"))
+        return
     try:
         from cnnc.editor.server import make_server
     except ImportError as error:
