@@ -192,12 +192,12 @@ class _Lowerer:
 
     def visit_uncalled_blocks(self) -> None:
         """Lowers the blocks of this file that nothing calls, so that the trace knows their names; nothing else is kept."""
-        for name, block in self.blocks.items():
+        for name, block in list(self.blocks.items()):
             if name in self.called or block.span.source is not self.file.source:
                 continue
             lowerer = copy(self)
             lowerer.nodes, lowerer.diagnostics, lowerer.block_calls, lowerer.called = {}, [], [], set()
-            lowerer.assertions, lowerer.steps = Assertions(), 0
+            lowerer.assertions, lowerer.steps, lowerer.blocks = Assertions(), 0, dict(self.blocks)
             scope = Scope(self.root)
             for parameter in block.parameters:
                 scope.define(parameter.name.text, Unknown(), parameter.span)

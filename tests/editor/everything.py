@@ -43,7 +43,7 @@ def ask_everything(text: str, offset: int, analysis: Analysis | None = None) -> 
         assert end <= colour.span.start < colour.span.end <= len(text)
         end = colour.span.end
     line, character = positions.position(offset)
-    assert positions.offset(line, character) == offset
+    assert positions.offset(line, character) == offset or text[offset - 1 : offset + 1] == "\r\n"
     return analysis
 
 
