@@ -4,7 +4,7 @@ Out: for networks of so many lines, the milliseconds from a keystroke to its dia
 around it, and those that the server computes for both: median, 95th percentile, maximum. The last ones do not depend on what
 else runs on the machine. The server runs in a process of its own, on one core. A layer is typed into the
 middle of the network, character by character, and deleted again; each keystroke comes `--pause` seconds after the last answer.
-`--edits N` types N characters into the file of 200 lines instead and prints the memory of the server before and after.
+`--edits N` types N characters into a file of the first number of lines instead and prints the memory of the server.
 """
 
 from __future__ import annotations
@@ -192,12 +192,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.edits:
         with Client() as client:
-            client.open(network(200))
-            type_and_delete(client, 100, 1, 0)
-            before = client.memory()
-            print(f"after {client.version:,} edits: {before:.0f} MB")
-            type_and_delete(client, 100, -(-arguments.edits // len(TYPED)), 0)
-            print(f"after {client.version:,} edits: {client.memory():.0f} MB")
+            text = network(arguments.lines[0])
+            client.open(text)
+            for rounds in (1, arguments.edits // len(TYPED) // 2, arguments.edits // len(TYPED) // 2):
+                type_and_delete(client, text.count("\n") // 2, rounds, 0)
+                print(f"after {client.version:,} edits: {client.memory():.0f} MB", flush=True)
         return
     print(
         "| lines | diagnostics: median, ms | 95 % | max | inlay hints: median, ms | 95 % | max | computing: median, ms | 95 % | max |"
