@@ -31,7 +31,7 @@ def _one_of(options: tuple[str, ...]) -> str:
     return rf"(?:{'|'.join(sorted(options, key=len, reverse=True))})(?![\w.])"
 
 
-class CnnLexer(RegexLexer):
+class CnnLexer(RegexLexer):  # type: ignore[misc]  # Pygments has no types
     """Networks for cnnc."""
 
     name = "cnnc network"

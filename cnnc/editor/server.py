@@ -30,6 +30,7 @@ from cnnc.language.format import format_text
 from cnnc.network import Network
 
 SETTLE = 0.004  # seconds without another message before a change is analysed
+MOST_UNCOLLECTED = 500  # analyses, a few kilobytes of messages each
 QUIET = 0.25  # seconds without a change before edits are tried
 
 TextDocument = lsp.TextDocumentIdentifier | lsp.VersionedTextDocumentIdentifier
@@ -60,6 +61,7 @@ class Server(LanguageServer):
         self.drawings: dict[str, dict[str, Any]] = {}
         self.executor = ThreadPoolExecutor(1)
         self.collecting: asyncio.TimerHandle | None = None
+        self.uncollected = 0
         gc.disable()  # in the middle of an analysis it takes a fifth of the time and frees nothing
 
     # --- texts
@@ -97,7 +99,8 @@ class Server(LanguageServer):
             self.publishing[each.key] = asyncio.get_running_loop().call_later(delay, self.publish, each)
 
     def collect_garbage(self) -> None:
-        """Frees what refers to itself, while nobody types. Analyses do not: they are freed at once."""
+        """Frees what refers to itself, such as messages, while nobody types. Analyses do not: they are freed at once."""
+        self.uncollected = 0
         gc.collect()
 
     def publish(self, file: OpenFile) -> None:
@@ -112,7 +115,9 @@ class Server(LanguageServer):
             self.trying[file.key] = asyncio.ensure_future(self.try_edits(file, analysis, QUIET))
         else:
             self.tried[file.key] = _Tried(file.version, analysis.network.diagnostics)
-        self.collecting = asyncio.get_running_loop().call_later(4 * QUIET, self.collect_garbage)
+        self.uncollected += 1
+        delay = 4 * QUIET if self.uncollected < MOST_UNCOLLECTED else 0
+        self.collecting = asyncio.get_running_loop().call_later(delay, self.collect_garbage)
 
     async def try_edits(self, file: OpenFile, analysis: Analysis, delay: float) -> None:
         """Finds the edits that work, and sends the diagnostics again with their help."""
