@@ -101,6 +101,9 @@ class Server(LanguageServer):
     def collect_garbage(self) -> None:
         """Frees what refers to itself, such as messages, while nobody types. Analyses do not: they are freed at once."""
         self.uncollected = 0
+        futures = self.protocol._request_futures  # pygls 2.1 keeps those of notifications for ever
+        for key in [key for key, future in futures.items() if future.done()]:
+            del futures[key]
         gc.collect()
 
     def publish(self, file: OpenFile) -> None:
