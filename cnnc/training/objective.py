@@ -24,7 +24,7 @@ from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.training.losses import compute_loss
+from cnnc.training.losses import compute_loss, measured_outputs
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
 
@@ -255,7 +255,7 @@ class Objective:
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
         if term.loss.compares_with == "values" and term.node is not term.output:
             outputs = OUTPUTS[term.output.op.keyword](outputs)
-        counter.add(outputs, target, term.loss.ignored_label)
+        counter.add(measured_outputs(term.loss, outputs), target, term.loss.ignored_label)
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
         """The examples in batches: inputs by name, and targets."""
@@ -372,7 +372,8 @@ def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
         return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
-    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in (data.train, data.test))
+    parts = [part for part in (data.train, data.validation, data.test) if part is not None]
+    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in parts)
     if largest >= shape[0]:
         return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
     return "", ""
