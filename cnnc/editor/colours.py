@@ -1,6 +1,6 @@
 """The meaning of each word, for colours: layer, statement, block, label, variable, word, number, string, comment.
 
-In: an analysis. Out: `Colour`s in source order. What a bare word means, a word of its argument, a variable or a layer, is
+In: an analysis. Out: `ColouredWord`s in source order. What a bare word means, a word of its argument, a variable or a layer, is
 what lowering found.
 """
 
@@ -30,7 +30,7 @@ TYPES = (
 MODIFIERS = ("declaration", "readonly")
 
 
-class Colour(NamedTuple):
+class ColouredWord(NamedTuple):
     """A range on one line, an item of TYPES, and items of MODIFIERS."""
 
     span: Span
@@ -38,9 +38,9 @@ class Colour(NamedTuple):
     modifiers: tuple[str, ...] = ()
 
 
-def colours(analysis: Analysis) -> list[Colour]:
+def colours(analysis: Analysis) -> list[ColouredWord]:
     """The colours of the file; statements that could not be parsed have none."""
-    found = [Colour(comment.span, "comment") for comment in analysis.file.comments]
+    found = [ColouredWord(comment.span, "comment") for comment in analysis.file.comments]
     for statement, parents in analysis.placed:
         in_train = any(isinstance(p, syntax.Call) and p.op.text == "train" for p in parents)
         found += _statement(analysis, statement, in_train)
@@ -48,26 +48,26 @@ def colours(analysis: Analysis) -> list[Colour]:
     return [unique[start] for start in sorted(unique)]
 
 
-def _statement(analysis: Analysis, statement: syntax.Statement, in_train: bool) -> Iterator[Colour]:
+def _statement(analysis: Analysis, statement: syntax.Statement, in_train: bool) -> Iterator[ColouredWord]:
     match statement:
         case syntax.Let(name, value, span):
-            yield Colour(Span(span.source, span.start, span.start + 3), "keyword")
-            yield Colour(name.span, "variable", ("declaration", "readonly"))
+            yield ColouredWord(Span(span.source, span.start, span.start + 3), "keyword")
+            yield ColouredWord(name.span, "variable", ("declaration", "readonly"))
             yield from _value(analysis, value)
         case syntax.Block(name, parameters, _, span):
-            yield Colour(Span(span.source, span.start, span.start + 5), "keyword")
-            yield Colour(name.span, "function", ("declaration",))
+            yield ColouredWord(Span(span.source, span.start, span.start + 5), "keyword")
+            yield ColouredWord(name.span, "function", ("declaration",))
             for parameter in parameters:
-                yield Colour(parameter.name.span, "parameter", ("declaration",))
+                yield ColouredWord(parameter.name.span, "parameter", ("declaration",))
                 if parameter.default is not None:
                     yield from _value(analysis, parameter.default)
         case syntax.Call(label, op, arguments):
             if label is not None:
-                yield Colour(label.span, "variable", ("declaration",))
-            yield Colour(op.span, _op_type(analysis, op.text, in_train))
+                yield ColouredWord(label.span, "variable", ("declaration",))
+            yield ColouredWord(op.span, _op_type(analysis, op.text, in_train))
             for argument in arguments:
                 if argument.key is not None:
-                    yield Colour(argument.key.span, "property")
+                    yield ColouredWord(argument.key.span, "property")
                 yield from _value(analysis, argument.value)
 
 
@@ -80,23 +80,23 @@ def _op_type(analysis: Analysis, word: str, in_train: bool) -> str:
 _USES = {"layer": "variable", "variable": "parameter", "block": "function", "size": "parameter"}
 
 
-def _value(analysis: Analysis, value: syntax.Expression) -> Iterator[Colour]:
+def _value(analysis: Analysis, value: syntax.Expression) -> Iterator[ColouredWord]:
     pending = [value]
     while pending:
         value = pending.pop()
         match value:
             case syntax.Number(_, span):
-                yield Colour(span, "number")
+                yield ColouredWord(span, "number")
             case syntax.Text(_, span):
-                yield Colour(span, "string")
+                yield ColouredWord(span, "string")
             case syntax.Word(name, span):
                 yield _word(analysis, name, span)
             case syntax.Extent(parts, span):
                 if all(isinstance(part, int) for part in parts):
-                    yield Colour(span, "number")
+                    yield ColouredWord(span, "number")
                 else:
                     for part, at in zip(parts, axis_spans(value), strict=True):
-                        yield Colour(at, "number" if isinstance(part, int) else "parameter")
+                        yield ColouredWord(at, "number" if isinstance(part, int) else "parameter")
             case syntax.List(items):
                 pending += items
             case syntax.Negative(operand):
@@ -107,11 +107,11 @@ def _value(analysis: Analysis, value: syntax.Expression) -> Iterator[Colour]:
                 pending += arguments
 
 
-def _word(analysis: Analysis, name: str, span: Span) -> Colour:
+def _word(analysis: Analysis, name: str, span: Span) -> ColouredWord:
     if name in ("true", "false", "in", "as", "c_in"):
-        return Colour(span, "keyword")
+        return ColouredWord(span, "keyword")
     first = Span(span.source, span.start, span.start + len(name.partition(".")[0]))
     use = analysis.trace.uses.get(span) or analysis.trace.uses.get(first)
     if use is None:
-        return Colour(span, "enumMember")
-    return Colour(span, _USES[use.kind])
+        return ColouredWord(span, "enumMember")
+    return ColouredWord(span, _USES[use.kind])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from lsprotocol import types as lsp
 
 from cnnc.diagnostics import Severity
-from cnnc.editor.colours import MODIFIERS, TYPES, Colour
+from cnnc.editor.colours import MODIFIERS, TYPES, ColouredWord
 from cnnc.editor.completion import ItemKind
 from cnnc.editor.outline import SymbolKind
 from cnnc.editor.positions import Positions
@@ -39,7 +39,7 @@ SYMBOL_KINDS: Mapping[SymbolKind, lsp.SymbolKind] = {
 }
 
 
-def token_data(colours: Iterable[Colour], positions: Positions) -> list[int]:
+def token_data(colours: Iterable[ColouredWord], positions: Positions) -> list[int]:
     """The colours as semantic tokens: five numbers each, of which the first two count from the token before."""
     data: list[int] = []
     last_line = last_character = 0
