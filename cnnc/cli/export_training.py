@@ -45,7 +45,7 @@ def read_start(
     source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]
 ) -> tuple[Network, Checkpoint, dict[str, Any] | None, str]:
     """The network, a checkpoint of the weights to begin with, the summary of its training, and what they are, in words."""
-    from cnnc.api import training_summary
+    from cnnc.api.exporting import training_summary
     from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
@@ -88,7 +88,8 @@ def _report(exported: ExportedStep, state: str, json: bool, show_arrays: bool) -
             deviation_table([(d, f"{d.change:.1e}") for d in exported.deviations], ("array", "change"), layout())
         )
     for statement in exported.left_out:
-        print_status(f"left out: `{statement}`; whoever runs the step changes the images before it")
+        task = "chooses the examples of each" if statement.startswith("data") else "changes the images before it"
+        print_status(f"left out: `{statement}`; whoever runs the step {task}")
     if exported.draws:
         layers = ", ".join(exported.draws)
         print_status(
