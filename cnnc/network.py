@@ -18,16 +18,20 @@ from cnnc.diagnostics import CnncError, Diagnostic, Source, in_source_order, nea
 from cnnc.graph.graph import Graph, subgraph
 from cnnc.graph.sizes import Failure, LegalSizes, SizeSurvey
 from cnnc.language import syntax
-from cnnc.language.include import Includes, read_source
+from cnnc.language.include import Includes, Reader, read_source
 from cnnc.language.lower import Lowered, lower
 from cnnc.language.parse import parse, parse_settings, setting_name
 from cnnc.language.size_survey import Resize, explore, resizer
 from cnnc.language.suppress import may_follow_from, without_allowed
+from cnnc.language.trace import LoweringTrace
 from cnnc.recipe.reading import read
 from cnnc.recipe.recipe import Recipe, without_train_section
 
 if TYPE_CHECKING:
     from cnnc.report.summary import Row, Size, Summary
+
+CheckAgain = Callable[[Mapping[Source, str]], Sequence[Diagnostic]]
+"""Checks a network again with other text in some of its sources."""
 
 MOST_CHECKS = 40  # to try the edits that diagnostics propose
 
@@ -37,6 +41,7 @@ class Network(Record):
 
     With symbols, the graph is that of one legal size, `survey` describes the others, and `graph_at` gives their graphs.
     `at` are the sizes that the user fixed; `includes` are the sources of included files, by the paths that errors cite.
+    `trace` is what lowering saw at each place of the source, if that was asked for.
     """
 
     source: Source
@@ -48,8 +53,11 @@ class Network(Record):
     survey: SizeSurvey | None = None
     at: Mapping[str, int] = {}
     includes: Mapping[str, str] = {}
-    quiet_fields: ClassVar[tuple[str, ...]] = ("resize",)
+    quiet_fields: ClassVar[tuple[str, ...]] = ("resize", "trace", "check_again", "steps")
     resize: Resize | None = None
+    trace: LoweringTrace | None = None
+    check_again: CheckAgain | None = None
+    steps: int = 0
 
     @property
     def ok(self) -> bool:
@@ -197,6 +205,16 @@ class Network(Record):
         drawing = svg_text(diagram_drawing(diagram_of(self.graph, usual_depth(self.graph))))
         return f"{table_html(self.summary())}{figure(drawing)}"
 
+    def with_working_edits(self, check_again: CheckAgain | None = None) -> Network:
+        """The network with those edits of its diagnostics that work; `check_again` replaces the function that tries them."""
+        check_again = check_again or self.check_again
+        if check_again is None or not any(d.edits for d in self.diagnostics):
+            return self  # a file without errors need not wait for the import
+        from cnnc.language.working_edits import with_working_edits
+
+        most_checks = _most_checks(self.steps, self.source.text)
+        return self.replace(diagnostics=tuple(with_working_edits(self.diagnostics, check_again, most_checks)))
+
     def part(self, outputs: Sequence[str]) -> Network:
         """The network cut down to these outputs and the layers that they depend on; without outputs, the same network.
 
@@ -255,13 +273,18 @@ def check(
     root: Path | None = None,
     includes: Mapping[str, str] | None = None,
     preferred_sizes: Mapping[str, int] | None = None,
+    read: Reader = read_source,
+    traced: bool = False,
+    try_edits: bool = True,
 ) -> Network:
     """Checks the source of a network. Errors in it are in `diagnostics`.
 
     `name` is the file name that errors cite; `settings` are `NAME=VALUE` as for `--set`; `at` fixes sizes of symbols, and
     `preferred_sizes` are tried first for symbols that stay open. `root` is the folder that includes are read from;
-    `includes`, those of the same network checked before, replace the files. Raises CnncError E010 and E001 to E007 for a
-    bad setting, E010 for a size of `at` that is not a symbol; TypeError for another kind of argument.
+    `includes`, those of the same network checked before, replace the files, and `read` reads them. `traced` asks for a
+    trace. Without `try_edits` the diagnostics have the edits that the rules propose, whether they work or not. Raises
+    CnncError E010 and E001 to E007 for a bad setting, E010 for a size of `at` that is not a symbol; TypeError for another
+    kind of argument.
 
     >>> import cnnc
     >>> network = cnnc.check("input 1x8x8; conv 4 k=9")
@@ -280,12 +303,12 @@ def check(
     expressions = _settings(settings)
     at = dict(at or {})
     file, syntax_errors = parse(source)
-    included = Includes.from_texts(name, includes) if includes else Includes(root, read_source if root else None)
+    included = Includes.from_texts(name, includes) if includes else Includes(root, read if root else None)
     stem = Path(name).stem.strip("<>") or "net"
     lets = _lets(expressions)
 
     def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
-        return lower(file, stem, lets, sizes, included, fixed)
+        return lower(file, stem, lets, sizes, included, fixed, traced)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
     lowered, survey, size_diagnostics = explore(
@@ -306,17 +329,26 @@ def check(
         lowered_again = lower(file, stem, _lets(expressions), lambda n: lowered.symbols.get(n, 224), again, bool(at))
         return _Checked(file, stem, expressions, again).diagnostics(lowered_again, (), syntax_errors)[1]
 
-    if any(d.edits for d in diagnostics):  # a file without errors need not wait for the import
-        from cnnc.language.working_edits import with_working_edits
-
-        diagnostics = with_working_edits(diagnostics, check_again, most_checks=_most_checks(lowered.steps, text))
     graph = lowered.graph
     if any(d.severity == "error" for d in diagnostics):
         graph = recipe = None
     resize = resizer(lowered, lower_at) if graph is not None and survey is not None else None
-    return Network(
-        source, lowered.name, graph, recipe, tuple(diagnostics), tuple(settings), survey, at, included.texts, resize
+    network = Network(
+        source,
+        lowered.name,
+        graph,
+        recipe,
+        tuple(diagnostics),
+        tuple(settings),
+        survey,
+        at,
+        included.texts,
+        resize,
+        lowered.trace,
+        check_again,
+        lowered.steps,
     )
+    return network.with_working_edits() if try_edits else network
 
 
 class _Checked(Record):

@@ -23,6 +23,7 @@ ALLOWED: Mapping[str, str] = {
     "training": "core diagnostics graph ops data recipe report network reference view",
     "torch": "core diagnostics graph ops data recipe reference training",
     "live": "core diagnostics",
+    "editor": "core diagnostics graph language ops data recipe report network view",
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core diagnostics graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",

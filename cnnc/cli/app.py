@@ -35,6 +35,7 @@ COMMANDS = {
     "demo": "demo.demo",
     "filter": "filter.filter_",
     "ops": "ops.ops",
+    "lsp": "lsp.lsp",
     "explain": "explain.explain",
     "doctor": "doctor.doctor",
     "man": "man.man",

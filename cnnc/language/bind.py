@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from functools import lru_cache
+from typing import Any, Generic, TypeVar, cast
 
 from cnnc.core.arguments import (
     ArgumentSpec,
@@ -90,7 +91,21 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
         diagnostics.append(Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help, edits=edits))
     complete = len(values) == len(specs) and not diagnostics
     spans = {name: argument.span for name, argument in given.items()}
-    return Bound(cls(**values) if complete else None, spans, tuple(diagnostics))
+    return Bound(instance(cls, tuple(values.items())) if complete else None, spans, tuple(diagnostics))
+
+
+def instance(cls: type[T], values: tuple[tuple[str, Any], ...] = ()) -> T:
+    """The instance with these arguments.
+
+    Equal layers are one object: layers remember what they computed (`Op`), and an editor checks the same layers again and again.
+    """
+    made: T = _made(cast(Any, cls), values)
+    return made
+
+
+@lru_cache(maxsize=4096)
+def _made(cls: Any, values: tuple[tuple[str, Any], ...]) -> Any:
+    return cls(**dict(values))
 
 
 def _match(

@@ -16,18 +16,23 @@ from cnnc.core.arguments import Extents, WordValue
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.edits import as_written, defined_above
+from cnnc.language.uses import Uses, axis_spans
 
 LIMIT = 2**63
 RESERVED_VALUES = ("true", "false", "in", "c_in", "as")
 
 
 class Scope:
-    """Variables: names and their values, including those of the enclosing scopes. Records which names were read."""
+    """Variables: names and their values, including those of the enclosing scopes. Records which names were read.
 
-    __slots__ = ("parent", "read", "spans", "values")
+    With `uses`, `read_at` also records where.
+    """
+
+    __slots__ = ("parent", "read", "spans", "uses", "values")
 
     def __init__(self, parent: Scope | None = None) -> None:
         self.parent = parent
+        self.uses: Uses | None = parent.uses if parent is not None else None
         self.values: dict[str, Any] = {}
         self.spans: dict[str, Span] = {}  # where a `let` or parameter defines the name
         self.read: set[str] = set()
@@ -52,6 +57,14 @@ class Scope:
             raise KeyError(name)
         scope.read.add(name)
         return scope.values[name]
+
+    def read_at(self, span: Span, name: str) -> Any:
+        """The value of a name that is written at a span. Raises KeyError."""
+        value = self.look_up(name)
+        if self.uses is not None:
+            scope = self.holder(name)
+            self.uses.variable(span, scope.spans.get(name) if scope is not None else None, name)
+        return value
 
     def names(self) -> list[str]:
         """All names that can be read here, the innermost first."""
@@ -89,7 +102,7 @@ def _variable(word: syntax.Word, scope: Scope) -> Any:
     if word.name == "c_in" and scope.holder("c_in") is None:
         message = "`c_in` is the number of channels that a layer reads, and nothing is read here"
         raise CnncError.of("E101", message, span=word.span, help="write a number")
-    value = scope.look_up(word.name)
+    value = scope.read_at(word.span, word.name)
     if isinstance(value, Unknown):
         raise AlreadyReported
     return value
@@ -107,7 +120,7 @@ def _compute(expression: syntax.Expression, scope: Scope) -> Any:
             except KeyError:
                 raise _unknown(name, span, scope) from None
         case syntax.Extent(parts, span):
-            return Extents(_axis(part, span, scope) for part in parts)
+            return _extents(expression, parts, span, scope)
         case syntax.List(items):
             return _items(items, scope)
         case syntax.Negative(operand):
@@ -132,6 +145,14 @@ def _items(items: Sequence[syntax.Expression], scope: Scope) -> tuple[Any, ...]:
         else:
             values.append(evaluate(item, scope))
     return tuple(values)
+
+
+def _extents(extent: syntax.Extent, parts: Sequence[int | str], span: Span, scope: Scope) -> Extents:
+    if scope.uses is not None:
+        for part, at in zip(parts, axis_spans(extent), strict=True):
+            if isinstance(part, str) and scope.holder(part) is not None:
+                scope.read_at(at, part)
+    return Extents(_axis(part, span, scope) for part in parts)
 
 
 def _axis(part: int | str, span: Span, scope: Scope) -> Any:

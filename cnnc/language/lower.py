@@ -14,14 +14,17 @@ Example: `input 1x8x8; conv 4 k=3; relu` becomes the nodes input1, conv1 (4x6x6)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import copy
 from pathlib import Path
+from typing import ClassVar
 
 from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, in_source_order
 from cnnc.graph.graph import ExpandedCall, Graph, Node
 from cnnc.language import blocks, syntax
 from cnnc.language.assertions import Assertions, ShapeAssertion
-from cnnc.language.bind import bind, no_body, only_value
+from cnnc.language.bind import bind, instance, no_body, only_value
 from cnnc.language.blocks import MAX_LAYERS
 from cnnc.language.edits import as_written, first_that_works, rewritten, whole, without_statement
 from cnnc.language.expressions import AlreadyReported, Scope, Unknown, evaluate
@@ -42,6 +45,8 @@ from cnnc.language.resolve import (
     unreadable_block,
 )
 from cnnc.language.scope import POISON, Frame, LayerReference, Space, Tensor, with_c_in
+from cnnc.language.trace import LoweringTrace
+from cnnc.language.uses import axis_spans
 from cnnc.ops import Op
 from cnnc.ops.dense import Input
 from cnnc.ops.merge import Merge, Sub
@@ -60,10 +65,11 @@ class _TooLarge(Exception):
 
 
 class TrainSection(Record):
-    """The train section as written, and the variables that it can use."""
+    """The train section as written, the variables that it can use, and the frame whose layers it can name."""
 
     call: syntax.Call
     scope: Scope
+    top: Frame
 
 
 class Lowered(Record):
@@ -72,7 +78,7 @@ class Lowered(Record):
     `symbols` are the sizes used for the symbols, `shape_assertions` the shapes that `expect` asserts, `root` the variables
     of the top level: with these, other sizes can be tried without lowering again. Not if `sized`: then the source computes
     with a size, so that the layers themselves may change with it (see size_survey.py). `steps` counts the statements after
-    expanding blocks and repeats.
+    expanding blocks and repeats. `trace` is what lowering saw, if that was asked for.
     """
 
     name: str
@@ -84,6 +90,8 @@ class Lowered(Record):
     root: Scope
     sized: bool
     steps: int
+    quiet_fields: ClassVar[tuple[str, ...]] = ("trace",)
+    trace: LoweringTrace | None = None
 
 
 def lower(
@@ -93,14 +101,16 @@ def lower(
     sizes: Callable[[str], int] | None = None,
     includes: Includes | None = None,
     fixed: bool = False,
+    traced: bool = False,
 ) -> Lowered:
     """Lowers a file. Errors in the source are in `Lowered.diagnostics`.
 
     `stem` is the name of a network without a `net` line; `settings` override top-level `let`s; `sizes` gives the size of
-    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried.
+    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried. `traced` asks for a trace.
     """
     chosen = sizes or (lambda name: 224)
-    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed).run()
+    trace = LoweringTrace(file) if traced else None
+    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, trace).run()
 
 
 class _Lowerer:
@@ -117,6 +127,7 @@ class _Lowerer:
         sizes: Callable[[str], int],
         includes: Includes,
         fixed: bool,
+        trace: LoweringTrace | None,
     ) -> None:
         self.file = file
         self.name = stem
@@ -126,6 +137,8 @@ class _Lowerer:
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
         self.fixed = fixed
         self.root = Scope()
+        self.trace = trace
+        self.root.uses = trace.names if trace is not None else None
         self.symbols: dict[str, int] = {}
         self.blocks: dict[str, syntax.Block] = {}
         self.called: set[str] = set()
@@ -163,7 +176,34 @@ class _Lowerer:
             self.root,
             sized,
             self.steps,
+            self.finished_trace(top),
         )
+
+    def finished_trace(self, top: Frame) -> LoweringTrace | None:
+        """The trace, with what the whole file has."""
+        if self.trace is not None:
+            self.trace.top = top
+            self.trace.nodes = tuple(self.nodes.values())
+            self.trace.calls = tuple(self.block_calls)
+            self.trace.blocks = self.blocks
+            self.trace.symbols = self.symbols
+            self.visit_uncalled_blocks()
+        return self.trace
+
+    def visit_uncalled_blocks(self) -> None:
+        """Lowers the blocks of this file that nothing calls, so that the trace knows their names; nothing else is kept."""
+        for name, block in list(self.blocks.items()):
+            if name in self.called or block.span.source is not self.file.source:
+                continue
+            lowerer = copy(self)
+            lowerer.nodes, lowerer.diagnostics, lowerer.block_calls, lowerer.called = {}, [], [], set()
+            lowerer.assertions, lowerer.steps, lowerer.blocks = Assertions(), 0, dict(self.blocks)
+            scope = Scope(self.root)
+            for parameter in block.parameters:
+                scope.define(parameter.name.text, Unknown(), parameter.span)
+            space = Space(self.file, f"{name}.", path=(name,))
+            with suppress(_TooLarge):
+                lowerer.body(block.body.statements, Frame(space, scope, POISON), POISON)
 
     def finish(self, last: Tensor | None) -> Graph | None:
         """The graph, and the diagnostics that need all of it; None if there are errors so far."""
@@ -192,10 +232,13 @@ class _Lowerer:
             if len(self.diagnostics) > MAX_DIAGNOSTICS:
                 break  # nobody reads more, and finding them takes time
             self.count_step(statement.span, frame)
+            before, first = current, len(self.nodes)
             try:
                 current = self.statement(statement, frame, current)
             except (CnncError, AlreadyReported) as error:
                 self.report_error(error, frame)
+            if self.trace is not None:
+                self.trace.visited(statement.span, frame, before, current, first, len(self.nodes))
         return current
 
     def count_step(self, span: Span, frame: Frame) -> None:
@@ -312,6 +355,8 @@ class _Lowerer:
         self.incomplete = True
         path, file, _ = self.includes.file_of(call)
         self.incomplete = incomplete
+        if self.trace is not None:
+            self.trace.included[call.arguments[0].value.span] = file
         if path in self.including:
             return  # a circular include, reported by `blocks.collect`
         self.including.append(path)
@@ -332,7 +377,7 @@ class _Lowerer:
         self.assertions.add_budget(call, with_c_in(frame.scope, current))
 
     def train_section(self, call: syntax.Call, frame: Frame, current: Tensor | None) -> None:
-        self.train = TrainSection(call, with_c_in(frame.scope, current))
+        self.train = TrainSection(call, with_c_in(frame.scope, current), frame)
         self.root.read.update(word for body in call.bodies for word in syntax.words_in(body))
 
     # --- flow: statements that choose or change the current tensor -----------------------------------------
@@ -387,6 +432,8 @@ class _Lowerer:
     def expand(self, call: syntax.Call, block: syntax.Block, frame: Frame, current: Tensor | None) -> Tensor | None:
         name = block.name.text
         self.called.add(name)
+        if self.trace is not None:
+            self.trace.names.call(call, block)
         if call.bodies:
             raise no_body(call)
         recursion = blocks.recursion(call, block, frame)
@@ -474,6 +521,10 @@ class _Lowerer:
     def input_symbols(self, call: syntax.Call) -> tuple[str, ...]:
         """The symbols of an input's shape; each new one is given a size."""
         symbols = symbols_of(call, self.symbols, self.root)
+        if self.trace is not None and symbols and isinstance(shape := call.arguments[0].value, syntax.Extent):
+            for name, span in zip(symbols, axis_spans(shape), strict=False):
+                if name:
+                    self.trace.names.size(name, span)
         for name in symbols:
             if name and name not in self.symbols:
                 self.symbols[name] = self.root.values[name] = self.sizes(name)
@@ -510,7 +561,7 @@ class _Lowerer:
                 edits = [rewritten(call, f"{cls.keyword} {n}", "name a layer above, e.g. `{}`") for n in names]
             message = f"{cls.keyword} needs two or more tensors"
             raise CnncError.of("E118", message, span=call.span, help=help, edits=first_that_works(edits))
-        output = self.add_node(name, call, cls(), tuple(inputs), {}, frame)
+        output = self.add_node(name, call, instance(cls), tuple(inputs), {}, frame)
         if warning is not None and output.type is not None:
             self.report((warning,), frame)
         return output

@@ -125,6 +125,7 @@ def shared_call(argument: syntax.Argument, frame: Frame) -> str:
     word = argument.value
     if not isinstance(word, syntax.Word) or frame.find(word.name) is None:
         raise CnncError.of("E203", "share takes the label of an earlier block call", span=argument.span)
+    frame.record_names(word)
     return f"{frame.space.prefix}{word.name}."
 
 

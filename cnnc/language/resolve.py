@@ -48,6 +48,8 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
 
     Raises CnncError E114, E117, E203.
     """
+    if frame.scope.uses is not None:
+        frame.record_names(word)
     if word.name == "in":
         if frame.entry is None or frame.top:
             help = "`in` is the tensor that enters a block, branch or round; here, name a layer above"
@@ -63,11 +65,16 @@ def tensors(word: syntax.Word, frame: Frame) -> list[Tensor]:
     declaration = frame.find(word.name)
     if declaration is not None:
         return [declaration.tensor]
+    return _variable_layer(word, frame)
+
+
+def _variable_layer(word: syntax.Word, frame: Frame) -> list[Tensor]:
+    """The tensor of a block parameter that was given a layer. Raises as `tensors` does."""
     outer = frame.find(word.name.partition(".")[0])
     if outer is not None and outer.tensor == POISON:
         raise AlreadyReported  # a layer inside a block call that failed
     try:
-        value = frame.scope.look_up(word.name)
+        value = frame.scope.read_at(word.span, word.name)
     except KeyError:
         raise _no_layer(word, frame) from None
     tensor = tensor_of(value)

@@ -16,6 +16,7 @@ from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Note, Span
 from cnnc.language import syntax
 from cnnc.language.expressions import Scope, Unknown
+from cnnc.language.uses import Use
 
 
 class Tensor(NamedTuple):
@@ -35,11 +36,12 @@ class LayerReference(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """What a name refers to: the tensor, the branch it was declared in, and the span of its statement."""
+    """What a name refers to: the tensor, the branch it was declared in, and the spans of its statement and label."""
 
     tensor: Tensor
     branch: tuple[int, ...]
     span: Span
+    label: Span | None = None
 
 
 class Space:
@@ -110,7 +112,9 @@ class Frame:
 
     def declare(self, name: str, label: syntax.Name | None, tensor: Tensor, span: Span) -> None:
         """Enters a layer or block call under its name, and its label among those of this round."""
-        self.space.declarations[name] = Declaration(tensor, self.branch, span)
+        self.space.declarations[name] = Declaration(
+            tensor, self.branch, span, label.span if label is not None else None
+        )
         if label is not None and self.rounds:
             self.round_labels[label.text] = name
 
@@ -131,6 +135,25 @@ class Frame:
             frame = frame.outer
         declaration = self.space.declarations.get(name)
         return declaration if declaration is not None and self.sees(declaration) else None
+
+    def record_names(self, word: syntax.Word) -> None:
+        """Records the names in a reference to a layer: `b1` and `skip` in `b1.skip`, `s` in `s.*`."""
+        uses = self.scope.uses
+        if uses is None or not word.span.text.endswith(word.name):
+            return  # what is not written there comes from a setting
+        parts = word.name.split(".")
+        start = word.span.end - len(word.name)  # the span of an argument also covers its key
+        for index, part in enumerate(parts):
+            span = Span(word.span.source, start, start + len(part))
+            start = span.end + 1
+            if part == "*" or part.isdigit():
+                continue
+            name = ".".join(parts[: index + 1])
+            rounds = [p for p in parts[index + 1 :] if p.isdigit()]
+            declaration = self.find(name) or self.find(".".join([name, *rounds]))
+            declaration = declaration or next(iter(self.in_all_rounds(name).values()), None)
+            if declaration is not None:
+                uses.by_span[span] = Use(declaration.label or declaration.span, "layer")
 
     def sees(self, declaration: Declaration) -> bool:
         """Whether the declaration is in this branch or in one around it."""

@@ -101,6 +101,19 @@ def resizer(base: Lowered, lower_at: LowerAt) -> Resize:
     return resize
 
 
+def survey_of_part(graph: Graph, symbols: Mapping[str, int]) -> SizeSurvey | None:
+    """The survey of the layers of a file with errors, which are legal at these sizes; None if no rule is found for them.
+
+    Assertions are left out, and so is arithmetic with sizes.
+    """
+    if not graph.nodes:
+        return None
+    try:
+        return survey_sizes(graph, ShapeEvaluator(graph, lambda sizes: ()).at, symbols)
+    except (KeyError, IndexError, StopIteration):  # a symbol of an input that could not be lowered
+        return None
+
+
 def _divisors(text: str) -> set[int]:
     """The numbers that the source divides by: rules about sizes used in arithmetic repeat with them."""
     return {int(n) for n in re.findall(r"[/%]\s*(\d{1,3})\b", text)} - {0}

@@ -7,6 +7,8 @@ source position, lowering adds it. Example: `Conv.make(out=4, k=3).output(Tensor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from cnnc.core.arguments import Choice, Declared, Flag, LayerName, arg
@@ -109,6 +111,27 @@ class Window(Record):
     first: int | Fraction = 0
 
 
+MAX_REMEMBERED = 256  # results of an op; after these it forgets them
+
+
+def _remembered(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of an op that remembers its results by the types of the inputs: both are immutable."""
+    name = method.__qualname__
+
+    @wraps(method)
+    def remembering(self: Op, *inputs: TensorType) -> Any:
+        results = self.__dict__.get("_results")
+        if results is None or len(results) >= MAX_REMEMBERED:
+            results = self.__dict__["_results"] = {}
+        key = (name, *inputs)
+        result = results.get(key)
+        if result is None:
+            result = results[key] = method(self, *inputs)
+        return result
+
+    return remembering
+
+
 class Op(Declared):
     """A layer with its arguments; the fields of a subclass are declared with `arg`.
 
@@ -119,6 +142,13 @@ class Op(Declared):
 
     keyword: ClassVar[str]
     arity: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("output", "parameters", "advice"):
+            if name in cls.__dict__:
+                setattr(cls, name, _remembered(cls.__dict__[name]))
+
     takes: ClassVar[tuple[DType, ...]] = ("float32",)
     example: ClassVar[str]
 

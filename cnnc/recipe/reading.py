@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cnnc.core.arguments import LayerName
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, in_source_order, nearest
 from cnnc.graph.graph import Graph
@@ -72,6 +73,9 @@ def _statement(
     if cls is None:
         return None
     bound = bind(cls, _without_kind(cls, call), section.scope, 0)
+    for spec in cls.arguments:
+        if isinstance(spec.kind, LayerName) and (span := bound.spans.get(spec.name)) is not None:
+            section.top.record_names(syntax.Word(span.text.rpartition("=")[2], span))
     diagnostics += bound.diagnostics
     return bound.value
 

@@ -138,7 +138,7 @@ def statement_meant(statement: syntax.Call, section: Sequence[syntax.Call]) -> t
         if text == keyword + written[len(statement.op.text) :]:
             return (Edit(statement.op.span, keyword, "did you mean `{}`?"),)
         return (Edit(statement.span, text),)
-    if key and values:
+    if path in _ADDED and values:
         return (_argument_edit(statement, path, values, section),)
     sentence = _SENTENCES.get(word, "")
     return (Edit(statement.span, "", sentence),) if sentence.startswith("remove it") else sentence

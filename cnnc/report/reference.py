@@ -61,7 +61,7 @@ def page(cls: Documented, width: int | None = None) -> str:
         width = max(map(len, keys))
         lines += ["", "Arguments:"]
         for spec, key in zip(cls.arguments, keys, strict=True):
-            lines.append(f"  {key:<{width}}  {spec.help}; {_kind(spec)}{_unit_and_default(spec)}")
+            lines.append(f"  {key:<{width}}  {spec.help}; {kind_text(spec)}")
     lines += ["", f"Example: {cls.example}"]
     return "\n".join(lines)
 
@@ -122,8 +122,9 @@ def _keys(spec: ArgumentSpec) -> str:
     return spec.name.upper() if spec.positional else "/".join(spec.keys)
 
 
-def _kind(spec: ArgumentSpec) -> str:
-    return f"takes {spec.kind.describe()}"
+def kind_text(spec: ArgumentSpec) -> str:
+    """`takes a whole number of at least 1 (pixels) (default 3)`."""
+    return f"takes {spec.kind.describe()}{_unit_and_default(spec)}"
 
 
 def _unit_and_default(spec: ArgumentSpec) -> str:

@@ -129,7 +129,7 @@ def _row(graph: Graph, node: Node, field: tuple[ReceptiveField, ...], survey: Si
         None if symbolic else node.type.bytes,
         field,
         node.span.line if node.span else 0,
-        () if symbolic else (*node.op.explain(*types), *_field_text(field)),
+        () if symbolic else (*node.op.explain(*types), *field_text(field)),
         1,
         node.path,
         None if symbolic or not macs else 2 * macs - node.type.size,  # n products, n - 1 sums
@@ -151,7 +151,7 @@ def _shared_weights(op: Op, types: tuple[TensorType, ...]) -> int | None:
     return weight // math.prod(op.output(*types).spatial) if isinstance(op, Local) else weight
 
 
-def _field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
+def field_text(field: tuple[ReceptiveField, ...]) -> tuple[str, ...]:
     """The receptive field in words: `receptive field 14x14, stride 2, from -2`."""
     if not field or all(f.elements == 1 for f in field):
         return ()

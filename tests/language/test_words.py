@@ -251,6 +251,12 @@ def test_an_argument_moves_into_the_statement_that_it_belongs_to() -> None:
     assert check(fixed).recipe.optimizer.lr == 0.2  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("wrong", ["loss.on a", "loss.*s cross_entropy", "data.path 3", "optimizer.x y=1"])
+def test_a_path_of_a_setting_as_a_train_statement(wrong: str) -> None:
+    (error,) = errors(f"input 1x8x8\nfc 10\ntrain {{\n  data digits\n  {wrong}\n}}\n")
+    assert error.code == "E501"
+
+
 @pytest.mark.parametrize("wrong", SENTENCES)
 def test_a_layer_that_does_not_exist(wrong: str) -> None:
     (error,) = errors(f"input 3x32x32\nconv 8 k=3\n{wrong}\nfc 10\n")
