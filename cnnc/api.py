@@ -30,7 +30,7 @@ from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
-from cnnc.training.loop import open_data, split, start
+from cnnc.training.loop import open_data, start, training_and_validation
 from cnnc.training.loop import train as run_training
 from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
 from cnnc.training.run import Callback, Result
@@ -120,7 +120,7 @@ def calibration_examples(
         return None
     folder = None if data is None else Path(data)
     dataset = open_data(network, folder, ignore_report, vocabulary)
-    train, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    train, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 
 

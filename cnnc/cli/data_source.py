@@ -90,12 +90,12 @@ def open_network_data(
     file: Path, folder: Path | None, settings: list[str], sizes: Mapping[str, int], report: Report
 ) -> OpenedData:
     """What training of a network file would read. Raises CnncError as training would."""
-    from cnnc.training.loop import open_data, split
+    from cnnc.training.loop import open_data, training_and_validation
 
     network = _network(file, settings, sizes)
     recipe = require_recipe(network.recipe, network.name)
     dataset = open_data(network, folder, report)
-    training, validation = split(dataset.train, recipe.data.val, recipe.seed)
+    training, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     if not len(training):
         raise CnncError.of("E607", f"{dataset.name}: no example is left to train on", help="use a smaller val=")
     losses = tuple(
@@ -130,7 +130,7 @@ def _network(file: Path, settings: list[str], sizes: Mapping[str, int]) -> Netwo
 
 def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None, report: Report) -> OpenedData:
     """What training on `data KIND "PATH"` would read, in the default shares."""
-    from cnnc.training.loop import split
+    from cnnc.training.loop import training_and_validation
 
     if kind in KNOWN:
         require_no(size, "--input", _IMAGES)
@@ -138,7 +138,7 @@ def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None
     else:
         inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
         dataset = load(kind, folder, report, path=path, inputs=inputs)
-    training, validation = split(dataset.train, Data.make(name=kind).val, 0)
+    training, validation = training_and_validation(dataset, Data.make(name=kind).val, 0)
     return OpenedData(path or kind, dataset, training, validation)
 
 

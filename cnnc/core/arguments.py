@@ -162,6 +162,44 @@ class Flag(Kind):
         return "true or false"
 
 
+class OptionalFlag(Kind):
+    """`true` or `false`; `auto` is stored as None."""
+
+    words: ClassVar[tuple[str, ...]] = ("auto",)
+
+    def take(self, value: Any, rank: int) -> bool | None:
+        return None if isinstance(value, WordValue) and value == "auto" else Flag().take(value, rank)
+
+    def describe(self) -> str:
+        return "auto, true or false"
+
+
+class Columns(Kind):
+    """Columns of a table, each a name, a number from 1, `first` or `last`; a list of several.
+
+    Stored as a tuple of names and numbers; -1 is the last column.
+    """
+
+    words: ClassVar[tuple[str, ...]] = ("first", "last")
+
+    def take(self, value: Any, rank: int) -> tuple[str | int, ...]:
+        items = value if isinstance(value, tuple) and value else (value,)
+        return tuple(self._column(item) for item in items)
+
+    def _column(self, value: Any) -> str | int:
+        if isinstance(value, WordValue) and value in self.words:
+            return 1 if value == "first" else -1
+        if isinstance(value, str):
+            return str(value)
+        number = whole_number(value)
+        if number is None or not 1 <= number <= MAX_WHOLE:
+            raise self.reject()
+        return number
+
+    def describe(self) -> str:
+        return "the name of a column, its number from 1, first or last, or a list of these"
+
+
 class Choice(Kind):
     """One of a few bare words."""
 

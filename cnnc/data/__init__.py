@@ -44,6 +44,9 @@ class Request(Record):
     does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
     unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
+
+    `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
+    predicts for each example (0: it predicts a class, or its own input).
     """
 
     folder: Path | None = None
@@ -59,6 +62,11 @@ class Request(Record):
     output_names: tuple[str, ...] = ()
     ignore: int | None = None
     download: bool = True
+    label: tuple[str | int, ...] = ()
+    index: tuple[str | int, ...] = ()
+    header: bool | None = None
+    decimal: str | None = None
+    target_values: int = 0
 
 
 def _digits(request: Request) -> Dataset:

@@ -6,7 +6,8 @@ names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`) only
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 
 class DataFacts(NamedTuple):
@@ -47,3 +48,28 @@ READ_FROM_FILES: dict[str, DataKind] = {
     "text": DataKind("sentence", 2),
     "series": DataKind("series", 1),
 }
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "label": ("series",),
+    "index": ("series",),
+    "header": ("series",),
+    "decimal": ("series",),
+}
+"""The arguments of `data` that only some kinds take, with those kinds."""
+
+
+def checked_options(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments above in an untrusted object, as the statement stores them; those of another type are left out."""
+    options = {name: tuple(v) if isinstance(v := facts.get(name), list) else v for name in OPTIONS}
+    return {name: value for name, value in options.items() if value is not None and _is_option(name, value)}
+
+
+def _is_option(name: str, value: Any) -> bool:
+    if name in ("label", "index"):
+        is_column = (
+            [isinstance(v, str) or (type(v) is int and (v > 0 or v == -1)) for v in value]
+            if isinstance(value, tuple)
+            else []
+        )
+        return bool(is_column) and all(is_column)
+    return isinstance(value, bool) if name == "header" else value in ("point", "comma")

@@ -1,7 +1,7 @@
 """`data npz "file.npz"`: arrays as numpy.savez and numpy.savez_compressed write them.
 
 Names: `x` and `y`, or those of the network's inputs and outputs. `x_test` and `y_test` (or NAME_test) are the test
-split; without them, a random part becomes the test split. Arrays with other names are reported and not read.
+share, and NAME_val the validation share; without them, random parts become these shares. NAME_train is NAME. Arrays with other names are reported and not read.
 
 Inputs (N, *shape): where the network takes float32, floats become float32, uint8 stays uint8 (training scales it to
 0..1), other integers and booleans become float32 unscaled; where it takes uint8 or int64, integers are required. Grey
@@ -32,6 +32,7 @@ from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate, open_zip
+from cnnc.data.shares import TEST, TRAINING, VALIDATION, report_missing
 from cnnc.data.splits import report_classes, report_split, split_off_test
 
 MAPPED_FROM = 2**28
@@ -44,6 +45,7 @@ _CHUNK = 2**20
 _HEADER = 10_000
 _NUMBER_KINDS = {"f": "floats", "i": "whole numbers", "u": "whole numbers", "b": "booleans"}
 _MAX_CLASSES = 2**20
+_SUFFIXES = {VALIDATION: "_val", TEST: "_test"}
 
 
 class ArrayHeader(NamedTuple):
@@ -82,17 +84,22 @@ def read_file(request: Request, path: Path, name: str = "npz") -> Dataset:
         if unread:
             request.report(f"{path}: not read: {', '.join(unread)}")
         train = _split(request, archive, path, roles, "")
-        test = _split(request, archive, path, roles, "_test") if roles.has_test else None
-    classes, labels = _classes(request, path, train, test)
+        given = {share: _split(request, archive, path, roles, suffix) for share, suffix in roles.given.items()}
+    classes, labels = _classes(request, path, train, list(given.values()))
     if labels is not None:
-        both = [labels] if test is None else [labels, test.labels]
-        report_classes(request, path, classes, np.concatenate(both))
+        report_classes(request, path, classes, np.concatenate([labels, *(part.labels for part in given.values())]))
     facts = ReadFacts(str(path), unread)
+    validation, test = given.get(VALIDATION), given.get(TEST)
     if test is None:
         train, test = split_off_test(request, path, train, labels)
-        return Dataset(name, classes, train, test, facts=facts)
-    data = Dataset(name, classes, train, test, facts=facts)
+        if validation is not None:
+            request.report(f"{path}: {len(validation):,} validation examples")
+        return Dataset(name, classes, train, test, facts=facts, validation=validation)
+    data = Dataset(name, classes, train, test, facts=facts, validation=validation)
     report_split(request, path, data)
+    if labels is not None:
+        for share, part in {TRAINING: train, **given}.items():
+            report_missing(request, path, share, classes, part.labels)
     return data
 
 
@@ -166,16 +173,18 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, name:
 
 
 class _ArrayRoles(NamedTuple):
-    """The names of the arrays of inputs and targets, without `_test`."""
+    """The names of the arrays of inputs and targets, without the suffixes of shares; `given` has those of the shares that are there."""
 
     arrays: dict[str, ArrayHeader]
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
-    has_test: bool
+    given: dict[str, str]
     unused: tuple[str, ...]
 
 
 def _roles(request: Request, arrays: dict[str, ArrayHeader], path: Path) -> _ArrayRoles:
+    short = {name: name.removesuffix("_train") for name in arrays}
+    arrays = {name if short[name] in arrays else short[name]: array for name, array in arrays.items()}
     names = ", ".join(arrays)
     inputs = _names(request.input_names, len(request.inputs) or 1, "x", arrays)
     if inputs is None:
@@ -190,12 +199,16 @@ def _roles(request: Request, arrays: dict[str, ArrayHeader], path: Path) -> _Arr
             raise bad_file(path, f"expected arrays named {expected}{alternative} for the targets, found {names}")
         request.report(f"{path}: no targets (no array y)")
         targets = ()
-    test_names = {name for name in (*inputs, *targets) if f"{name}_test" in arrays}
-    missing = [f"{name}_test" for name in (*inputs, *targets) if name not in test_names]
-    if test_names and missing:
-        raise bad_file(path, f"expected {', '.join(missing)} as well, as {sorted(test_names)[0]}_test is there")
-    used = {*inputs, *targets, *(f"{name}_test" for name in test_names)}
-    return _ArrayRoles(arrays, inputs, targets, bool(test_names), tuple(name for name in arrays if name not in used))
+    given = {}
+    for share, suffix in _SUFFIXES.items():
+        there = [name for name in (*inputs, *targets) if f"{name}{suffix}" in arrays]
+        missing = [f"{name}{suffix}" for name in (*inputs, *targets) if name not in there]
+        if there and missing:
+            raise bad_file(path, f"expected {', '.join(missing)} as well, as {sorted(there)[0]}{suffix} is there")
+        if there:
+            given[share] = suffix
+    used = {f"{name}{suffix}" for name in (*inputs, *targets) for suffix in ("", *given.values())}
+    return _ArrayRoles(arrays, inputs, targets, given, tuple(name for name in arrays if name not in used))
 
 
 def _names(names: tuple[str, ...], count: int, short: str, arrays: dict[str, ArrayHeader]) -> tuple[str, ...] | None:
@@ -382,7 +395,7 @@ def _check_values(array: ArrayHeader, column: Column, integers: str) -> None:
 
 
 def _classes(
-    request: Request, path: Path, train: Split, test: Split | None
+    request: Request, path: Path, train: Split, others: Sequence[Split]
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
     """The names of the classes ("0", "1", ...), where the first target holds labels; and the labels, where they are (N,).
 
@@ -390,9 +403,8 @@ def _classes(
     """
     if not train.targets or train.targets[0].dtype != np.int64:
         return (), None
-    splits = [train] if test is None else [train, test]
     largest = 0
-    for split in splits:
+    for split in (train, *others):
         for _, values in _chunks(split.targets[0]):
             counted = values[values != request.ignore] if request.ignore is not None else values
             largest = max(largest, int(counted.max(initial=0)))

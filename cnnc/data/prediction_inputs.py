@@ -36,7 +36,8 @@ class InputSpec(Record):
 
     `shape` is that of one example, with a symbol for an open size; `legal` holds the rule of each symbol, where known.
     `dtype` is float32, uint8, int64, ...; `largest` is the largest integer allowed, the least is then 0 (None: unknown). `takes_words` says
-    that the integers are words: i + 2 is word i of `vocabulary`.
+    that the integers are words: i + 2 is word i of `vocabulary`. `data` is what the `data` statement says of the training data: the
+    columns of a table, for example.
     """
 
     name: str
@@ -46,6 +47,7 @@ class InputSpec(Record):
     largest: int | None = None
     takes_words: bool = False
     vocabulary: tuple[str, ...] = ()
+    data: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
@@ -178,6 +180,7 @@ def _vocabulary_note(spec: InputSpec, sentences: Sequence[tuple[str, ...]], wher
 
 def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.series import read_unlabelled
+    from cnnc.data.table_layout import Wanted
 
     if len(spec.shape) > 2 or (len(spec.shape) == 2 and spec.shape[0] != 1):
         raise CnncError.of(
@@ -186,7 +189,9 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     require_readable(path)
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
     notes: list[str] = []
-    series = read_unlabelled(path, length, notes.append)
+    label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
+    wanted = Wanted(label, index, spec.data.get("header"))
+    series = read_unlabelled(path, length, notes.append, wanted, spec.data.get("decimal"))
     return PredictionInputs({spec.name: _as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 
 

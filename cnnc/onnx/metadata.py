@@ -23,7 +23,7 @@ from shlex import quote
 from typing import Any
 
 from cnnc.core.record import Record
-from cnnc.data.catalog import KNOWN
+from cnnc.data.catalog import KNOWN, checked_options
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
@@ -42,6 +42,7 @@ from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.recipe.metrics import finite
+from cnnc.recipe.statements import Data
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
@@ -93,6 +94,11 @@ class Facts(Record):
     random: bool = True
     versions: Mapping[str, str] = {}
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The arguments of the `data` statement that say how files are read."""
+        return checked_options(self.data)
+
 
 def metadata(
     network: Network,
@@ -126,7 +132,9 @@ def metadata(
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
             for name in graph.outputs
         },
-        "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
+        "data": {**{k: getattr(data, k) for k in ("name", "path", "val", "test")}, **data.options}
+        if data is not None
+        else None,
         "trained": dict(trained) if trained is not None else None,
         "origin": dict(origin) if origin is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
@@ -307,6 +315,11 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         random=facts.get("random") is not False,
         versions={k: _text(v) for k, v in _object(facts.get("versions")).items()},
     )
+
+
+def _data_facts(data: Data) -> dict[str, Any]:
+    """The data statement; arguments that only some kinds of data take are there where they are given."""
+    return {**{name: getattr(data, name) for name in ("name", "path", "val", "test")}, **data.options}
 
 
 def _parsed(text: str) -> Any:

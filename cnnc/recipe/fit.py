@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cnnc.data.catalog import KNOWN, READ_FROM_FILES
+from cnnc.data.catalog import KNOWN, OPTIONS, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
@@ -53,7 +53,7 @@ def check_fit(
     recipe: Recipe, calls: Mapping[str, Sequence[syntax.Call]], unread: Collection[str], graph: Graph | None
 ) -> list[Diagnostic]:
     """The diagnostics of all rules. `unread` are the keywords of statements with errors; the graph is None if it has any."""
-    name_errors = list(_data_name(recipe, calls["data"][0]))
+    name_errors = list(_data_name(recipe, calls["data"][0])) or list(_data_options(recipe, calls["data"][0]))
     if graph is None:
         return [*name_errors, *([] if {"loss", "metric"} & set(unread) else _metrics(recipe, calls.get("metric", [])))]
     section = FittedSection(recipe, calls, graph)
@@ -79,6 +79,18 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         span = call.arguments[1].span
         yield Diagnostic("E512", f"data {data.name} takes no path", span, help=help, edits=(without(span, help),))
+
+
+def _data_options(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
+    """E517: arguments of `data` that only other kinds of data take."""
+    data = recipe.data
+    for argument in call.arguments:
+        kinds = OPTIONS.get(argument.key.text) if argument.key is not None else None
+        if kinds is not None and argument.key is not None and (data.name not in kinds or data.is_npz):
+            name = argument.key.text
+            message = f"data {data.name} takes no {name}=; it is an argument of {' and '.join(kinds)}"
+            edits = (without(argument.span, f"leave {name}= out"),)
+            yield Diagnostic("E517", message, argument.span, edits=edits)
 
 
 def metrics(section: FittedSection) -> Iterator[Diagnostic]:
@@ -196,7 +208,7 @@ def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output:
             message = f"the output {output.type} cannot be compared with the input {entry.type}"
             help = f"end with a layer whose output is {entry.type}"
             yield Diagnostic("E511", message, call.span, notes=_type_note(output), help=help)
-    elif data.has_labels_only:
+    elif not data.may_have_values:
         message = f"`data {data.name}` has one label per example; {loss.kind} compares the output with numbers"
         on = f" on={loss.on}" if loss.on else ""
         weight = f" weight={loss.weight:g}" if loss.weight != 1 else ""
@@ -272,7 +284,7 @@ def scores(section: FittedSection) -> Iterator[Diagnostic]:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if output is None or not loss.included_layers or (loss.compares_with == "labels" and output.type.channels == 1):
             continue
-        if section.recipe.data.has_labels_only and loss.compares_with == "values" and not loss.of_input:
+        if not section.recipe.data.may_have_values and loss.compares_with == "values" and not loss.of_input:
             continue  # E515: the loss is another one
         is_included = output.op.keyword in loss.included_layers
         node = _without_reshapes(graph, graph.by_name[output.inputs[0]] if is_included else output)

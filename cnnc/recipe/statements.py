@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from cnnc.core.arguments import Real, String, Whole, arg
-from cnnc.data.catalog import READ_FROM_FILES
+from typing import Any
+
+from cnnc.core.arguments import Choice, Columns, OptionalFlag, Real, String, Whole, arg
+from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -30,6 +32,20 @@ class Data(TrainStatement):
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
     )
+    label: tuple[str | int, ...] | None = arg(
+        Columns(),
+        default=None,
+        help="column of the label: its name, its number from 1, first or last; a list of columns for several targets",
+    )
+    index: tuple[str | int, ...] | None = arg(
+        Columns(), default=None, help="columns that are not read, such as row numbers, names and timestamps"
+    )
+    header: bool | None = arg(
+        OptionalFlag(), default=None, help="whether the first line names the columns (default auto: found out)"
+    )
+    decimal: str | None = arg(
+        Choice(("point", "comma")), default=None, help="the decimal mark of numbers (default: found out)"
+    )
 
     @property
     def is_npz(self) -> bool:
@@ -40,6 +56,17 @@ class Data(TrainStatement):
     def has_labels_only(self) -> bool:
         """Whether each example has one label, as in every data set but arrays."""
         return not self.is_npz
+
+    @property
+    def may_have_values(self) -> bool:
+        """Whether the targets may be numbers: arrays, or columns of a table."""
+        return self.is_npz or self.name == "series"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that only some kinds of data take, where they are given."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def item(self) -> str:

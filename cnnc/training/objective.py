@@ -372,7 +372,8 @@ def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
         return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
-    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in (data.train, data.test))
+    parts = [part for part in (data.train, data.validation, data.test) if part is not None]
+    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in parts)
     if largest >= shape[0]:
         return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
     return "", ""

@@ -107,6 +107,7 @@ def input_specs(trained: TrainedNetwork) -> list[InputSpec]:
     network, graph = trained.network, trained.graph
     survey, sizes = network.symbolic_sizes, vocabularies(graph)
     words = network.recipe is not None and network.recipe.data.name == "text"
+    said = network.recipe.data.options if network.recipe is not None else {}
     specs = []
     for node in graph.inputs:
         assert isinstance(node.op, Input)
@@ -117,7 +118,7 @@ def input_specs(trained: TrainedNetwork) -> list[InputSpec]:
         takes_words = words and fed.dtype == "int64"
         vocabulary = trained.vocabulary if takes_words else ()
         legal = survey.legal if survey is not None else {}
-        specs.append(InputSpec(node.name, shape, fed.dtype, legal, largest, takes_words, vocabulary))
+        specs.append(InputSpec(node.name, shape, fed.dtype, legal, largest, takes_words, vocabulary, said))
     return specs
 
 

@@ -18,6 +18,7 @@ from cnnc.data import image_column, image_decoder, load
 from cnnc.data.file_tree import open_tree
 from cnnc.data.image_file import NotAnImage, decode_image
 from cnnc.diagnostics import CnncError
+from cnnc.training.loop import training_and_validation
 from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 GREY = (takes(1, 4, 6),)
@@ -85,21 +86,83 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+@pytest.mark.parametrize("name", ["test", "Testing"])
 def test_a_given_test_split(tmp_path: Path, name: str) -> None:
     for place in as_folder_and_zip(tmp_path, with_test_split(name)):
         data, lines = loaded_and_reported("images", place, inputs=GREY)
         assert values(data.train.inputs[0]) == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103]
         assert values(data.test.inputs[0]) == [50, 150]
         assert data.test.labels.tolist() == [0, 1]
+        assert data.validation is None
         assert lines[-1] == "PLACE: 10 training and 2 test examples"
 
 
-def test_a_further_split_is_reported_and_not_read(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**with_test_split(), "val/cat/b.png": encoded_image(1)})
-    data, lines = loaded_and_reported("images", place, inputs=GREY)
-    assert (len(data.train), len(data.test)) == (10, 2)
-    assert "PLACE/val is not read: training reads train" in lines
+@pytest.mark.parametrize("name", ["val", "VALID", "Validation"])
+def test_a_given_validation_share_is_used(tmp_path: Path, name: str) -> None:
+    for place in as_folder_and_zip(tmp_path, with_test_split(name)):
+        data, lines = loaded_and_reported("images", place, inputs=GREY)
+        assert data.validation is not None
+        assert values(data.validation.inputs[0]) == [50, 150]
+        assert sorted(values(data.train.inputs[0]) + values(data.test.inputs[0])) == [
+            0,
+            1,
+            2,
+            3,
+            4,
+            5,
+            100,
+            101,
+            102,
+            103,
+        ]
+        assert training_and_validation(data, 0.5, 0) == (data.train, data.validation)
+        assert lines[-1] == (
+            "PLACE: 8 training, 2 validation and 2 test examples (test fraction 0.1 of training, seed 0)"
+        )
+
+
+def test_three_given_shares(tmp_path: Path) -> None:
+    files = {**with_test_split(), "val/cat/b.png": encoded_image(1), "valid/cat/b.png": encoded_image(2)}
+    data, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 1, 2)
+    assert lines[-2:] == [
+        "PLACE: 10 training, 1 validation and 2 test examples",
+        "PLACE: the validation share has no example of dog",
+    ]
+    assert "PLACE/valid is not read: training reads train" in lines
+
+
+@pytest.mark.parametrize("names", [("train_set", "test_set"), ("seg_train/seg_train", "seg_test/seg_test")])
+def test_folders_that_hold_the_same_folders_are_shares(tmp_path: Path, names: tuple[str, str]) -> None:
+    files = {f"{share}/{name}": image for share in names for name, image in by_class().items()}
+    data, _ = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    assert data.classes == ("cat", "dog")
+    assert len(data.train) == len(data.test) == 10
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("monday", "tuesday"), "monday and tuesday both hold the folders cat, dog, so they are not classes | name"),
+        (("test", "val"), "test and val both hold the folders cat, dog, so they are not classes | name"),
+        (("train/a", "train/b", "test/a"), "a and b both hold the folders cat, dog, so they are not classes | put"),
+    ],
+)
+def test_folders_that_hold_the_same_folders_are_no_classes(tmp_path: Path, names: tuple[str, ...], text: str) -> None:
+    files = {f"{name}/{file}": image for name in names for file, image in by_class().items()}
+    assert text in refused("images", folder_of(tmp_path, files), inputs=GREY)
+
+
+def test_shares_without_folders_of_classes_are_no_classes(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.png": encoded_image(n) for name in ("Train", "Test") for n in range(2)}
+    text = refused("images", folder_of(tmp_path, files), inputs=GREY)
+    assert "Train: is a share, and expected one folder of images per class in it, found none" in text
+
+
+def test_classes_may_hold_one_folder_of_the_same_name(tmp_path: Path) -> None:
+    files = {f"{name}/images/{n}.png": encoded_image(n) for name in ("cat", "dog") for n in range(3)}
+    assert load("images", path=str(folder_of(tmp_path, files)), inputs=GREY).classes == ("cat", "dog")
 
 
 def test_a_train_folder_alone_is_split(tmp_path: Path) -> None:
@@ -249,9 +312,7 @@ def test_conversions_are_reported(tmp_path: Path) -> None:
     assert data.train.images.max() == 255
 
 
-@pytest.mark.parametrize(
-    ("train", "test"), [("Train", "Test"), ("TRAIN", "VALID"), ("training", "testing"), ("Training", "validation")]
-)
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "TEST"), ("training", "testing")])
 def test_splits_in_any_case(tmp_path: Path, train: str, test: str) -> None:
     images = {f"{split}/{name}": image for split in (train, test) for name, image in by_class().items()}
     data, _ = loaded_and_reported("images", folder_of(tmp_path, images), inputs=RGB)

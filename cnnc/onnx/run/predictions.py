@@ -46,7 +46,9 @@ def model_inputs(session: Session) -> list[InputSpec]:
         words = fact.get("kind") == "words"
         vocabulary = facts.vocabulary if words else ()
         dtype = str(signature.dtype)
-        inputs.append(InputSpec(name, signature.shape, dtype, facts.sizes, largest, words, vocabulary))
+        inputs.append(
+            InputSpec(name, signature.shape, dtype, facts.sizes, largest, words, vocabulary, facts.data_options)
+        )
     return inputs
 
 
