@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cnnc.core.arguments import Choice, Columns, OptionalFlag, Real, String, Whole, arg
-from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
+from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -13,7 +13,7 @@ from cnnc.recipe.declaration import TrainStatement, register
 class Data(TrainStatement):
     """The data set to train on.
 
-    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, shards, npz, text or series
+    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, shards, npz, text, series or audio
     with a path in quotes.
     """
 
@@ -47,6 +47,19 @@ class Data(TrainStatement):
         Choice(("point", "comma")), default=None, help="the decimal mark of numbers (default: found out)"
     )
 
+    rate: int | None = arg(
+        Whole(1, MAX_RATE),
+        default=None,
+        unit="Hz",
+        help="sample rate of recordings, to which others are resampled (default: 16000)",
+    )
+    seconds: float | None = arg(
+        Real(0, open_below=True),
+        default=None,
+        unit="seconds",
+        help="duration of each recording (default: that of the network's input, its samples divided by the rate)",
+    )
+
     @property
     def is_npz(self) -> bool:
         """Whether the data are arrays of any number and shape: `npz`, or `series` of a .npz file."""
@@ -64,9 +77,20 @@ class Data(TrainStatement):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments that only some kinds of data take, where they are given."""
+        """The arguments that only some kinds of data take, where they are given; of recordings also the default rate."""
         given = {name: getattr(self, name) for name in OPTIONS}
-        return {name: value for name, value in given.items() if value is not None}
+        said = {name: value for name, value in given.items() if value is not None}
+        return {**said, "rate": self.sample_rate} if self.name == "audio" else said
+
+    @property
+    def sample_rate(self) -> int:
+        """The sample rate of recordings in Hz."""
+        return self.rate or RATE
+
+    @property
+    def samples(self) -> int | None:
+        """The number of samples in a recording of the duration that is given; None where none is."""
+        return None if self.seconds is None else max(1, round(self.seconds * self.sample_rate))
 
     @property
     def item(self) -> str:
