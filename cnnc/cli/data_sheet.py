@@ -106,6 +106,17 @@ def _label(column: Column, n: int) -> str:
     return PurePath(display_name(column, n)).name[-14:] or str(n)
 
 
+def _outline(values: Array) -> Array:
+    """A curve of a few hundred points: of a longer one the least and the largest value of each of 300 parts, in turn."""
+    if len(values) <= 4 * _PARTS:
+        return values
+    parts = np.array_split(values, _PARTS)
+    return np.array([bound for part in parts for bound in (part.min(), part.max())])
+
+
+_PARTS = 300
+
+
 def _curves(title: str, text: str, inputs: Column, rows: Sequence[_Row]) -> Drawing:
     """Series (C, T) as curves of their first channel, and vectors as curves of their elements."""
     tiles = []
@@ -114,7 +125,7 @@ def _curves(title: str, text: str, inputs: Column, rows: Sequence[_Row]) -> Draw
         name = heading.partition(":")[0]
         for n, values in zip(numbers, examples, strict=True):
             label = f"{name}: {_label(inputs, n)}" if name else _label(inputs, n)
-            tiles.append(SheetTile(label, np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0]))
+            tiles.append(SheetTile(label, _outline(np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0])))
     notes = ["The first channel is shown."] if len(inputs.shape) == 3 and inputs.shape[1] > 1 else []
     scale = scale_of(np.concatenate([tile.values for tile in tiles]))
     return tile_sheet(title, text, tiles, scale, notes=notes)

@@ -202,9 +202,9 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
 def _recording(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.audio_file import fitted, read_recording
 
-    if len(spec.shape) != 2 or spec.takes_integers or not isinstance(spec.shape[0], int):
+    channels, length = spec.shape if len(spec.shape) == 2 else ("", "")
+    if not isinstance(channels, int) or spec.takes_integers:
         raise CnncError.of("E608", f"the network takes {spec}, which is not a waveform, and {path} is a recording")
-    channels, length = spec.shape
     known = length if isinstance(length, int) else None
     samples, note = read_recording(path, spec.data.get("rate"), (channels, known))
     if isinstance(length, str):

@@ -63,7 +63,7 @@ def test_a_file_of_the_standard_library_is_read_as_it_reads_it(tmp_path: Path) -
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes(values.tobytes())
     samples, _ = audio_file.read_recording(tmp_path / "a.wav", RATE, (1, 5))
-    np.testing.assert_array_equal(samples, np.float32(values / 32768)[None, None])
+    np.testing.assert_array_equal(samples[0, 0], np.float32(values / 32768))
 
 
 def test_lengths_and_channels_become_those_of_the_input() -> None:

@@ -5,6 +5,8 @@ These are ordinary operators of every opset and runtime; ONNX's STFT is neither 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from cnnc.core.arrays import Array
@@ -26,7 +28,7 @@ def _spectrogram(e: Emitter, op: Spectrogram, node: Node, inputs: list[str]) -> 
     image, pads = padded_image(e, inputs[0], lambda op: (op.p, op.k, op.s, (1,)))
     windows = {"kernel_shape": op.k, "strides": op.s, "dilations": (1,), "pads": pads}
 
-    def convolved(name: str, tensor: str, matrix: Array, windows: dict[str, object], bias: float = 0.0) -> str:
+    def convolved(name: str, tensor: str, matrix: Array, windows: Mapping[str, object], bias: float = 0.0) -> str:
         """Each channel convolved with the same kernels (rows, columns, k)."""
         kernel = e.constant(e.inner_name(f"{name}.kernel"), np.concatenate([matrix] * x.channels))
         offsets = [e.constant(e.inner_name(f"{name}.eps"), np.full(len(matrix) * x.channels, bias))] if bias else []
@@ -40,7 +42,7 @@ def _spectrogram(e: Emitter, op: Spectrogram, node: Node, inputs: list[str]) -> 
     eps = op.eps if op.log else 0.0
     if mel is not None:
         point = {"kernel_shape": (1,), "strides": (1,), "dilations": (1,), "pads": (0, 0)}
-        power = convolved("mel", power, mel[..., None], dict(point), eps)
+        power = convolved("mel", power, mel[..., None], point, eps)
     elif eps:
         power = e.op("Add", [power, e.constant(e.inner_name("eps"), eps)], e.inner_name("raised"))
     if op.log:
