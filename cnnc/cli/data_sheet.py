@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from cnnc.cli.augmented_examples import AugmentedRow, augmented_rows
 from cnnc.core.arrays import Array
-from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
@@ -53,7 +53,7 @@ def sheet(opened: OpenedData) -> Drawing:
     parts += [f"; the first of {len(training.inputs)} inputs is shown"] if len(training.inputs) > 1 else []
     text = f"{''.join(parts)}."
     if len(inputs.shape) < 4:
-        return _curves(title, text, inputs, rows)
+        return _curves(title, text, opened, rows)
     images = list(_image_rows(opened, rows))
     return picture_rows(title, text, images, _SIDE)
 
@@ -77,25 +77,38 @@ def _rows(share: Split, classes: Sequence[str]) -> tuple[list[_Row], int]:
 
 
 def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str, list[Image]]]:
-    from cnnc.training.augment import augment
-
-    training, classes = opened.training, len(opened.dataset.classes)
-    random = np.random.default_rng(Stream.AUGMENTATION.key(opened.seed, 0, 0))
-    for heading, numbers in rows:
-        images = training.inputs[0][np.array(numbers, np.int64)]
+    training = opened.training
+    augmented = _augmented(opened, rows)
+    for (heading, numbers), changed in zip(rows, augmented, strict=True):
         labels = [_label(training.inputs[0], n) for n in numbers]
-        yield heading, _images(labels, images)
-        if opened.augmentation is not None:
-            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random))
-        if training.targets and training.targets[0].dtype == np.int64 and not _has_labels(training):
-            maps = training.targets[0][np.array(numbers, np.int64)]
-            shown = [
-                class_pixels(np.where(m == opened.ignored_label, 0, m), classes or int(maps.max()) + 1) for m in maps
-            ]
-            yield (
-                "label maps: black is class 0, white the last",
-                [Image(*each) for each in zip(labels, shown, strict=True)],
-            )
+        yield heading, _images(labels, training.inputs[0][np.array(numbers, np.int64)])
+        if _has_maps(training):
+            yield _MAPS, _maps(opened, labels, training.targets[0][np.array(numbers, np.int64)])
+        if changed is not None:
+            yield "after augmentation", _images(changed.captions or labels, changed.inputs)
+            if _has_maps(training) and changed.target is not None:
+                yield "their label maps", _maps(opened, labels, changed.target)
+
+
+_MAPS = "label maps: black is class 0, white the last"
+
+
+def _augmented(opened: OpenedData, rows: Sequence[_Row]) -> Sequence[AugmentedRow | None]:
+    """The examples of each row after augmentation; None without one."""
+    if opened.augmentation is None:
+        return [None] * len(rows)
+    return augmented_rows(opened, opened.augmentation, [row.numbers for row in rows])
+
+
+def _has_maps(share: Split) -> bool:
+    return bool(share.targets) and share.targets[0].dtype == np.int64 and not _has_labels(share)
+
+
+def _maps(opened: OpenedData, labels: Sequence[str], maps: Array) -> list[Image]:
+    """Label maps as images; labels that do not count are black."""
+    classes = len(opened.dataset.classes) or int(maps.max()) + 1
+    shown = [class_pixels(np.where(m == opened.ignored_label, 0, m), classes) for m in maps]
+    return [Image(*each) for each in zip(labels, shown, strict=True)]
 
 
 def _images(labels: Sequence[str], images: Array) -> list[Image]:
@@ -117,15 +130,22 @@ def _outline(values: Array) -> Array:
 _PARTS = 300
 
 
-def _curves(title: str, text: str, inputs: Column, rows: Sequence[_Row]) -> Drawing:
+def _curves(title: str, text: str, opened: OpenedData, rows: Sequence[_Row]) -> Drawing:
     """Series (C, T) as curves of their first channel, and vectors as curves of their elements."""
-    tiles = []
-    for heading, numbers in rows:
-        examples = inputs[np.array(numbers, np.int64)]
+    inputs, tiles = opened.training.inputs[0], []
+    for (heading, numbers), changed in zip(rows, _augmented(opened, rows), strict=True):
         name = heading.partition(":")[0]
-        for n, values in zip(numbers, examples, strict=True):
-            label = f"{name}: {_label(inputs, n)}" if name else _label(inputs, n)
-            tiles.append(SheetTile(label, _outline(np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0])))
+        labels = [f"{name}: {_label(inputs, n)}" if name else _label(inputs, n) for n in numbers]
+        tiles += _tiles(labels, inputs[np.array(numbers, np.int64)])
+        if changed is not None:
+            tiles += _tiles(changed.captions or [f"{label}, augmented" for label in labels], changed.inputs)
     notes = ["The first channel is shown."] if len(inputs.shape) == 3 and inputs.shape[1] > 1 else []
     scale = scale_of(np.concatenate([tile.values for tile in tiles]))
     return tile_sheet(title, text, tiles, scale, notes=notes)
+
+
+def _tiles(labels: Sequence[str], examples: Array) -> list[SheetTile]:
+    return [
+        SheetTile(label, _outline(np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0]))
+        for label, values in zip(labels, examples, strict=True)
+    ]

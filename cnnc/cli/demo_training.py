@@ -92,7 +92,8 @@ def training_page(
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")
     feeds_of(graph, examples.train.inputs)
     saved = replace(saved, classes=data.classes, vocabulary=data.vocabulary)
-    step, _ = verified_step(network, saved.weights)
+    unmixed = network.replace(recipe=recipe.replace(augment=None))  # the page trains on labels
+    step, _ = verified_step(unmixed, saved.weights)
     facts = metadata(network, graph, versions(), classes=saved.classes, vocabulary=saved.vocabulary)
     inference = build_inference(graph, graph.outputs, facts).SerializeToString()
     session = Session(step.model.SerializeToString(), "the training step", "cpu")

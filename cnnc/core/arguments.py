@@ -200,6 +200,48 @@ class Columns(Kind):
         return "the name of a column, its number from 1, first or last, or a list of these"
 
 
+class Interval(Kind):
+    """Two numbers in a list, the smaller one first."""
+
+    example: ClassVar[str] = "[0, 4095]"
+
+    def take(self, value: Any, rank: int) -> tuple[float, float]:
+        if not isinstance(value, tuple) or isinstance(value, Extents) or len(value) != 2:
+            raise self.reject()
+        low, high = (Real().take(item, rank) for item in value)
+        if low >= high:
+            raise self.reject("write the smaller number first: `{}`", f"[{high:g}, {low:g}]" if low > high else "")
+        return low, high
+
+    def describe(self) -> str:
+        return "a list of two numbers, the smaller one first"
+
+
+_COLOUR_WORDS = ("white", "black", "grey")
+
+
+class Colour(Kind):
+    """The word white, black or grey, or a string such as "#ff8000"."""
+
+    words: ClassVar[tuple[str, ...]] = _COLOUR_WORDS
+    example: ClassVar[str] = "white"
+
+    def take(self, value: Any, rank: int) -> str:
+        if not isinstance(value, str) or not is_colour(value.lower()):
+            raise self.reject()
+        return value.lower()
+
+    def describe(self) -> str:
+        return 'white, black, grey, or a colour such as "#ff8000"'
+
+
+def is_colour(text: str) -> bool:
+    """Whether a text is white, black, grey, or `#` and six hexadecimal digits."""
+    return text in _COLOUR_WORDS or (
+        len(text) == 7 and text[0] == "#" and all(d in "0123456789abcdef" for d in text[1:])
+    )
+
+
 class Choice(Kind):
     """One of a few bare words."""
 

@@ -46,7 +46,8 @@ class Request(Record):
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
 
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
-    predicts for each example (0: it predicts a class, or its own input). `rate` is the sample rate of recordings in Hz (0: that of most files).
+    predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
+    files become pixels, and `rate` the sample rate of recordings in Hz (0: that of most files).
     """
 
     folder: Path | None = None
@@ -68,6 +69,8 @@ class Request(Record):
     decimal: str | None = None
     target_values: int = 0
     rate: int = 0
+    background: str | None = None
+    value_range: tuple[float, float] | None = None
 
 
 def _digits(request: Request) -> Dataset:

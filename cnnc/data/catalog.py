@@ -6,8 +6,11 @@ names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`, `aud
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from cnnc.core.arguments import is_colour
 
 
 class DataFacts(NamedTuple):
@@ -63,6 +66,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "decimal": ("series",),
     "rate": ("audio",),
     "seconds": ("audio",),
+    "background": ("images", "shards"),
+    "range": ("images", "shards"),
 }
 """The arguments of `data` that only some kinds take, with those kinds."""
 
@@ -83,4 +88,9 @@ def _is_option(name: str, value: Any) -> bool:
         return bool(is_column) and all(is_column)
     if name in ("rate", "seconds"):
         return type(value) in ((int,) if name == "rate" else (int, float)) and 0 < value <= MAX_RATE
+    if name == "range":
+        numbers = isinstance(value, tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+        return numbers and -math.inf < value[0] < value[1] < math.inf
+    if name == "background":
+        return isinstance(value, str) and is_colour(value)
     return isinstance(value, bool) if name == "header" else value in ("point", "comma")

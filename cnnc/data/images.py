@@ -29,8 +29,8 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
-from cnnc.data.image_decoder import Scan, Shape
-from cnnc.data.image_file import require_pillow
+from cnnc.data.image_decoder import Scan, Shape, ruled_files
+from cnnc.data.image_file import FROM_16_BITS, FROM_FLOATS, FROM_FRACTIONS, require_pillow
 from cnnc.data.shares import SHARES, TRAINING, given_shares, named_shares, share_of
 from cnnc.data.splits import report_classes, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
@@ -54,7 +54,7 @@ def read(request: Request) -> Dataset:
     require_classes(request, classes, path)
     if len(layout.names) >= REPORT_FROM:
         request.report(f"{path}: decoding {len(layout.names):,} files")
-    images, scan = load_images(tree, layout.names, shape)
+    images, scan = load_images(ruled_files(tree, request), layout.names, shape)
     decodable = np.setdiff1d(np.arange(len(layout.names)), list(scan.skipped))
     labels, shares = layout.labels[decodable], layout.shares[decodable]
     require_examples(tree, layout, classes, labels[shares == 0], scan.skipped)
@@ -273,12 +273,34 @@ def report_skipped(request: Request, path: object, names: Sequence[str], skipped
 
 
 def report_conversions(request: Request, path: object, scan: Scan, shape: Shape) -> None:
-    """Reports how many images were resized to the shape of the input, and how many were converted otherwise."""
+    """Reports how many images were resized to the shape of the input, and how many were converted otherwise.
+
+    Raises CnncError E602 where floats have no common scale.
+    """
     if scan.resized:
-        request.report(f"{path}: resized {scan.resized:,} images to {format_shape(shape)}")
+        request.report(f"{path}: resized {_count(scan.resized)} to {format_shape(shape)}")
     for conversion, count in scan.conversions.items():
         if count:
-            request.report(f"{path}: {conversion} in {count:,} images")
+            request.report(f"{path}: {conversion} in {_count(count)}")
+    if scan.values is None:
+        if request.value_range is not None:
+            request.report(f"{path}: range= has no effect: all images have 8 bits")
+        return
+    low, high = scan.values
+    written = f"`range=[{low:.6g}, {high:.6g}]`"
+    counts = [scan.conversions[conversion] for conversion in (FROM_FRACTIONS, FROM_FLOATS)]
+    if all(counts):
+        problem = f"{_count(counts[0])} hold fractions up to 1, and {_count(counts[1])} larger values"
+        raise bad_file(str(path), problem, f"give all the same scale: {written}")
+    bits = next((bits for bits in (8, 10, 12, 14) if high < 2**bits), 16)
+    if any("clipped" in conversion for conversion, count in scan.conversions.items() if count):
+        request.report(f"{path}: values reach from {low:,.6g} to {high:,.6g}: {written} clips none")
+    elif scan.conversions[FROM_16_BITS] and bits < 16:
+        request.report(f"{path}: values reach {high:,.0f} of 65,535: `range=[0, {2**bits - 1}]` uses all of the scale")
+
+
+def _count(images: int) -> str:
+    return f"{images:,} image{'s' * (images != 1)}"
 
 
 def unread_files(tree: FileTree, layout: FolderLayout) -> list[str]:

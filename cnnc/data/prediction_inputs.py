@@ -213,7 +213,7 @@ def _recording(path: Path, spec: InputSpec) -> PredictionInputs:
 
 
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
-    from cnnc.data.image_file import image_size, read_image
+    from cnnc.data.image_file import PixelRule, image_size, read_image
 
     if not spec.is_image:
         raise CnncError.of(
@@ -228,7 +228,8 @@ def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
             if isinstance(symbol, str) and symbol not in sizes:
                 sizes[symbol] = _nearest_legal_size(spec, symbol, image_axis)
         height, width = (sizes[s] if isinstance(s, str) else s for s in (height, width))
-    pixels, note = read_image(path, (int(spec.shape[0]), int(height), int(width)))
+    rule = PixelRule(spec.data.get("background"), spec.data.get("range"))
+    pixels, note = read_image(path, (int(spec.shape[0]), int(height), int(width)), rule)
     return PredictionInputs({spec.name: pixels}, note)
 
 

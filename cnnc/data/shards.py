@@ -27,6 +27,7 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.image_column import load_images
+from cnnc.data.image_decoder import ruled_files
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import (
     REPORT_FROM,
@@ -61,7 +62,7 @@ def read(request: Request) -> Dataset:
     if len(labels) >= REPORT_FROM:
         request.report(f"{source}: decoding {len(labels):,} images")
     files = ShardFiles(paths)
-    images, scan = load_images(files, index.keys, shape)
+    images, scan = load_images(ruled_files(files, request), index.keys, shape)
     names = _Names(files, index.keys)
     report_skipped(request, source, names, scan.skipped)
     report_conversions(request, source, scan, shape)

@@ -24,6 +24,7 @@ from typing import Any
 
 from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN, checked_options
+from cnnc.data.image_file import DEFAULT_RULE, PixelRule
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
@@ -49,10 +50,14 @@ PRECISION = "cnnc.precision"
 TRAINING = "cnnc.training"
 IMAGE_READERS = (*KNOWN, "images", "shards")  # data readers that give 8-bit pixels
 # What the object of an input may lack.
-_INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": ()}
+_INPUT_DEFAULTS: Mapping[str, Any] = {"range": None, "mean": None, "std": None, "inside": (), "file": None}
 _NUMBER = int | float
 # The keys and types that an object must have to be read.
 _INPUT = {"kind": str, "layout": str, "inside": list | tuple | None}
+_FILE = {
+    **dict.fromkeys(("decoder", "frame", "exif", "colour", "resize", "crop", "aspect"), str),
+    "background": str | None,
+}
 _WORDS = {"pattern": str, "padding": int, "unknown": int, "first": int}
 _OUTPUT = {"kind": str}
 _DATA = {"name": str, "path": str | None}
@@ -118,7 +123,6 @@ def metadata(
     labelled, images = _labelled_outputs(network, bool(classes)), _image_outputs(network)
     named = any(name in labelled[:2] for name in graph.outputs)
     data = network.recipe.data if network.recipe is not None else None
-    reader = data.name if data is not None else None
     files = relative_source_names(network)
     file = files[network.source.name]
     facts = {
@@ -127,7 +131,7 @@ def metadata(
         "settings": list(network.settings),
         "at": dict(network.fixed_sizes),
         "classes": list(classes) if named else [],
-        "inputs": {node.name: _without_empty(_input(node, graph, survey, reader)) for node in graph.inputs},
+        "inputs": {node.name: _without_empty(_input(node, graph, survey, data)) for node in graph.inputs},
         "outputs": {
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
             for name in graph.outputs
@@ -177,13 +181,15 @@ def _is_words(node: Node) -> bool:
     return isinstance(node.op, Input) and node.op.fed().dtype == "int64"
 
 
-def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | None) -> dict[str, Any]:
+def _input(node: Node, graph: Graph, survey: SizeSurvey | None, data: Data | None) -> dict[str, Any]:
     """How to feed an input.
 
     `range` is the smallest and the largest element, where known. `mean` and `std`, which other models want subtracted and
-    divided by before they run, are null: cnnc's models normalize inside, and `inside` lists the steps.
+    divided by before they run, are null: cnnc's models normalize inside, and `inside` lists the steps. `file` says how an
+    image file becomes the input.
     """
     assert isinstance(node.op, Input)
+    reader = data.name if data is not None else None
     dtype = node.op.fed().dtype
     entry: dict[str, Any] = {"shape": _shape(node, survey), "dtype": dtype, "mean": None, "std": None, "inside": []}
     entry["layout"] = "N, T" if dtype == "int64" else _LAYOUTS[node.type.rank]
@@ -205,6 +211,9 @@ def _input(node: Node, graph: Graph, survey: SizeSurvey | None, reader: str | No
     images = reader in IMAGE_READERS or dtype == "uint8"
     entry["kind"] = "picture" if images and node.type.rank == 2 else "values"
     entry["range"] = [0, 255] if dtype == "uint8" else [0, 1] if images else None
+    if entry["kind"] == "picture" and node.type.channels in (1, 3):
+        rule = PixelRule(data.background, data.range) if data is not None else DEFAULT_RULE
+        entry["file"] = rule.described(node.type.channels)
     if dtype == "uint8":
         entry["inside"].append("divided by 255")
     for consumer in graph.consumers[node.name]:
@@ -348,7 +357,18 @@ def _read_input(fact: dict[str, Any]) -> dict[str, Any]:
     limits = fact.get("range") or [0, 0]
     numbers = isinstance(limits, list) and len(limits) == 2 and all(isinstance(n, _NUMBER) for n in limits)
     known = numbers and _if_typed(fact, _INPUT) and (not words or _if_typed(_object(fact.get("words")), _WORDS))
-    return {**_INPUT_DEFAULTS, **fact} if known else {}
+    if not known:
+        return {}
+    return {**_INPUT_DEFAULTS, **fact, "file": _read_rule(_object(fact.get("file")))}
+
+
+def _read_rule(fact: dict[str, Any]) -> dict[str, Any] | None:
+    """How an image file becomes an input; None if that is missing or malformed."""
+    limits = fact.get("range", [0, 1])
+    is_range = limits is None or (
+        isinstance(limits, list) and len(limits) == 2 and all(isinstance(n, _NUMBER) for n in limits)
+    )
+    return fact if is_range and _if_typed(fact, _FILE) else None
 
 
 def _read_training(fact: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cnnc.data.catalog import KNOWN, OPTIONS, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
@@ -22,6 +22,7 @@ from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.ops.spectrogram import Spectrogram
+from cnnc.recipe.augmentation import Augment
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import Loss
 from cnnc.recipe.metrics import Metric, metric_named
@@ -113,31 +114,94 @@ def _metrics(recipe: Recipe, calls: Sequence[syntax.Call]) -> Iterator[Diagnosti
 
 
 def augmentation(section: FittedSection) -> Iterator[Diagnostic]:
-    """E514: whether the input is an image, and no step moves its pixels away from those of a target."""
+    """E514: whether the steps fit the input, the targets and the losses."""
     augment, graph = section.recipe.augment, section.graph
     if augment is None:
         return
     entry, call = graph.inputs[0], section.calls["augment"][0]
-    span = call.span
-    if entry.type.rank != 2 or entry.type.dtype == "int64":
-        message = f"augment needs an image; the input {entry.name} is {entry.type}"
-        edits = (without_statement(span, "leave `augment` out"),)
-        yield Diagnostic("E514", message, span, notes=_type_note(entry), edits=edits)
+    is_series = entry.type.rank == 1 or (entry.type.rank == 0 and section.recipe.data.name == "series")
+    if entry.type.dtype == "int64" or not (is_series or entry.type.rank == 2):
+        message = f"augment needs an image or a series; the input {entry.name} is {entry.type}"
+        edits = (without_statement(call.span, "leave `augment` out"),)
+        yield Diagnostic("E514", message, call.span, notes=_type_note(entry), edits=edits)
         return
-    # labels do not move with their images
-    moving = (
-        [] if section.recipe.data.has_labels_only else [name for name, _ in augment.steps if name in augment.moving]
-    )
-    for loss, _ in section.losses:
-        output = graph.by_name.get(loss.on or graph.outputs[0])
-        if moving and output is not None and _is_map(output) and not loss.of_input:
-            message = f"{moving[0]} moves the pixels of the input but not those of the target of {output.name}"
-            *others, last = (f"{name}=" for name in augment.in_place())
-            help = f"of the steps of augment, only {', '.join(others)} and {last} fit here"
-            kept = [as_written(a) for a in call.arguments if a.key is not None and a.key.text not in augment.moving]
-            edits = (Edit(span, " ".join(["augment", *kept]) if kept else "augment noise=0.1", f"{help}: `{{}}`"),)
-            yield Diagnostic("E514", message, span, notes=_type_note(output), help=help, edits=edits)
+    fitting = augment.fitting(is_series)
+    for rule in (_fits_input, _fits_targets, _fits_mixing):
+        problem = rule(section, augment, fitting)
+        if problem is not None:
+            message, node, left_out = problem
+            fitting = tuple(name for name in fitting if name not in left_out)
+            yield Diagnostic("E514", message, call.span, notes=_type_note(node), **_kept(call, fitting, is_series))
             return
+
+
+class _Misfit(NamedTuple):
+    """What is wrong with a step of `augment`, the layer that a note shows, and the steps that cannot be used here."""
+
+    message: str
+    node: Node
+    left_out: Sequence[str]
+
+
+def _fits_input(section: FittedSection, augment: Augment, fitting: Sequence[str]) -> _Misfit | None:
+    """Some steps change images, others series."""
+    entry = section.graph.inputs[0]
+    wrong = next((name for name, _ in augment.steps if name not in fitting), None)
+    if wrong is None:
+        return None
+    changes = "series" if wrong in augment.of_series else "images"
+    return _Misfit(f"{wrong} changes {changes}; the input {entry.name} is {entry.type}", entry, ())
+
+
+def _fits_targets(section: FittedSection, augment: Augment, fitting: Sequence[str]) -> _Misfit | None:
+    """Maps with as many axes as the input move with it; others cannot."""
+    if section.recipe.data.has_labels_only and not any(loss.of_input for loss, _ in section.losses):
+        return None
+    graph, moving = section.graph, [name for name, _ in augment.steps if name in augment.moving]
+    for output in _compared_outputs(section):
+        if moving and _is_map(output) and output.type.rank != graph.inputs[0].type.rank:
+            message = f"{moving[0]} moves {graph.inputs[0].type}; the target of {output.name} is {output.type}, which cannot move with it"
+            return _Misfit(message, output, augment.moving)
+    return None
+
+
+def _fits_mixing(section: FittedSection, augment: Augment, fitting: Sequence[str]) -> _Misfit | None:
+    """Mixing needs one input, and targets that can be mixed."""
+    mixing, entry = [name for name, _ in augment.steps if name in augment.mixing], section.graph.inputs[0]
+    if not mixing:
+        return None
+    if len(section.graph.inputs) > 1:
+        message = f"{mixing[0]} mixes examples of one input; the network has {len(section.graph.inputs)}"
+        return _Misfit(message, section.graph.inputs[1], augment.mixing)
+    for loss, _ in section.losses:
+        output = section.graph.by_name.get(loss.on or section.graph.outputs[0])
+        if loss.compares_with != "labels" or output is None:
+            continue
+        if _is_map(output) and "mixup" in mixing:
+            message = f"mixup blends two images, but a position of the label map of {output.name} has one label"
+            return _Misfit(message, output, ("mixup",))
+        if not _is_map(output) and not loss.takes_probabilities:
+            message = f"{mixing[0]} makes a target of two classes; {loss.kind} compares with one"
+            return _Misfit(message, entry, augment.mixing)
+    return None
+
+
+def _compared_outputs(section: FittedSection) -> Iterator[Node]:
+    """The outputs that a loss compares with targets of the data."""
+    for loss, _ in section.losses:
+        output = section.graph.by_name.get(loss.on or section.graph.outputs[0])
+        if output is not None and not loss.of_input:
+            yield output
+
+
+def _kept(call: syntax.Call, fitting: Sequence[str], is_series: bool) -> dict[str, Any]:
+    """Help and edit that leave the steps that fit; without one that is written, an example."""
+    *others, last = (name if name == "flip" else f"{name}=" for name in fitting)
+    help = f"the steps that fit here are {', '.join(others)} and {last}"
+    kept = [as_written(a) for a in call.arguments if (a.key.text if a.key is not None else "flip") in fitting]
+    example = "jitter=0.05" if is_series else "noise=0.1"
+    text = " ".join(["augment", *(kept or [example])])
+    return {"help": help, "edits": (Edit(call.span, text, f"{help}: `{{}}`"),)}
 
 
 def inputs(section: FittedSection) -> Iterator[Diagnostic]:

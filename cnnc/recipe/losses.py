@@ -20,7 +20,8 @@ class Loss(TrainStatement):
     """What training minimizes; several losses are summed with their weights.
 
     `included_layers` are the keywords of layers that are part of the loss: where the network ends with one, the loss is
-    computed from its input. `target_range` bounds the targets. `default_metric` is the metric where the section names none.
+    computed from its input. `target_range` bounds the targets. A loss on labels that `takes_probabilities` can also compare with
+    those of mixed examples. `default_metric` is the metric where the section names none.
     """
 
     keyword = "loss"
@@ -30,6 +31,7 @@ class Loss(TrainStatement):
     default_metric: ClassVar[str]
     included_layers: ClassVar[tuple[str, ...]] = ()
     target_range: ClassVar[tuple[float, float] | None] = None
+    takes_probabilities: ClassVar[bool] = False
 
     on: str | None = _ON
     weight: float = _WEIGHT
@@ -76,6 +78,7 @@ class CrossEntropy(Loss):
     compares_with = "labels"
     default_metric = "accuracy"
     included_layers = ("softmax", "log_softmax")
+    takes_probabilities = True
 
     smoothing: float = arg(
         Real(0, 1, open_above=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnc.core.arguments import Choice, Columns, OptionalFlag, Real, String, Whole, arg
+from cnnc.core.arguments import Choice, Colour, Columns, Interval, OptionalFlag, Real, String, Whole, arg
 from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -45,6 +45,16 @@ class Data(TrainStatement):
     )
     decimal: str | None = arg(
         Choice(("point", "comma")), default=None, help="the decimal mark of numbers (default: found out)"
+    )
+    background: str | None = arg(
+        Colour(),
+        default=None,
+        help="colour below transparent pixels (default: white; black below an image that is white itself)",
+    )
+    range: tuple[float, float] | None = arg(
+        Interval(),
+        default=None,
+        help="values of 16-bit and float images that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
     )
 
     rate: int | None = arg(

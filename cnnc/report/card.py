@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Any
 
-from cnnc.graph.sizes import LegalSizes
+from cnnc.report.card_program import program
 from cnnc.report.model import (
     Data,
     data,
+    image_steps,
     input_preparation,
     listed,
     opsets,
@@ -21,13 +21,12 @@ from cnnc.report.model import (
     producer,
     signature,
     source,
+    takes_recordings,
     trained,
     weights,
 )
 from cnnc.report.summary import Summary
 from cnnc.report.table import format_size
-
-_DEFAULT_SIZE = 224  # the size of a symbolic axis in the snippet, or else the nearest legal one
 
 _COMPARED = "Before export every layer output of the float32 model was compared with the network, and this model with that one: "
 _VERIFIED = {
@@ -50,6 +49,7 @@ def card(model: Data, summary: Summary, verified: str = "") -> str:
             "Inputs",
             _table(("name", "type", "preparation"), [_entry(e, input_preparation(e, model)) for e in model["inputs"]]),
         ),
+        ("From a file to the input", _from_file(model)),
         ("Outputs", _outputs(model)),
         ("Data and score", _score(model)),
         ("How to run it", _usage(model)),
@@ -133,74 +133,32 @@ def _safe(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-# --- the snippet -----------------------------------------------------------------------------------------
-
-
 def _usage(model: Data) -> str:
-    return f"With Python, NumPy and onnxruntime (`pip install numpy onnxruntime`):\n\n```python\n{snippet(model)}\n```"
-
-
-def snippet(model: Data) -> str:
-    """A Python program that runs the model on placeholder input, for the reader to replace."""
-    name = PurePath(model["file"]).name
-    words = any(entry.get("kind") == "words" for entry in model["inputs"])
-    lines = [
-        *(["import json", "import re", ""] if words else []),
-        "import numpy as np",
-        "import onnxruntime as ort",
-        "",
-        f'session = ort.InferenceSession({name!r}, providers=["CPUExecutionProvider"])',
-        *(_tokenizer(model) if words else []),
-        "feeds = {",
-        *(f"    {entry['name']!r}: {_placeholder(entry, model)},{_comment(entry, model)}" for entry in model["inputs"]),
-        "}",
-        f"outputs = dict(zip({[entry['name'] for entry in model['outputs']]!r}, session.run(None, feeds)))",
+    more = [
+        name for name, needed in (("Pillow", _reads_images(model)), ("soundfile", _reads_recordings(model))) if needed
     ]
-    first = model["outputs"][0]
-    if first.get("kind") == "classes" and first.get("named"):
-        lines += [f"classes = {list(model['classes'])!r}", f"print(classes[outputs[{first['name']!r}][0].argmax()])"]
-    else:
-        lines.append("print({name: values.shape for name, values in outputs.items()})")
-    return "\n".join(lines)
-
-
-def _tokenizer(model: Data) -> list[str]:
-    """Lines that turn sentences into integers as `cnnc/data/text.py` does in training."""
-    (rules, *_) = [entry["words"] for entry in model["inputs"] if entry.get("kind") == "words"]
-    return [
-        'vocabulary = json.loads(session.get_modelmeta().custom_metadata_map.get("cnnc.vocabulary", "[]"))',
-        f"number = {{word: {rules['first']} + n for n, word in enumerate(vocabulary)}}",
-        "",
-        "",
-        "def numbers(sentence, length):",
-        f"    words = re.findall({rules['pattern']!r}, sentence.lower())[:length]",
-        f"    indices = [number.get(word, {rules['unknown']}) for word in words]",
-        f"    return np.array([indices + [{rules['padding']}] * (length - len(indices))], np.int64)",
-        "",
-        "",
-    ]
-
-
-def _placeholder(entry: Data, model: Data) -> str:
-    shape = (1, *(_size(size, model) for size in entry["shape"][1:]))
-    if entry.get("kind") == "words":
-        return f'numbers("an example sentence", {shape[1]})'
-    return f"np.zeros({shape!r}, np.{entry['dtype']})"
-
-
-def _size(size: Any, model: Data) -> int:
-    """The size itself, or a legal size for a symbol."""
-    if isinstance(size, int):
-        return size
-    facts = next((rule for rule in model["sizes"] if rule["symbol"] == size), None)
-    if facts is None:
-        return _DEFAULT_SIZE
-    rule = LegalSizes(
-        facts["symbol"], facts["minimum"], facts["period"], tuple(facts["residues"]), tuple(facts["extra"])
+    libraries = f"{', '.join(['NumPy', *more])} and onnxruntime"
+    packages = " ".join(["numpy", *map(str.lower, more), "onnxruntime"])
+    return (
+        f"This program needs Python, {libraries} (`pip install {packages}`). It reads each input as `cnnc predict` does and "
+        f"prints the same answers.\n\n```python\n{program(model)}\n```"
     )
-    return rule.closest(_DEFAULT_SIZE) or _DEFAULT_SIZE
 
 
-def _comment(entry: Data, model: Data) -> str:
-    preparation = input_preparation(entry, model)
-    return f"  # {preparation}" if preparation and entry.get("kind") != "words" else ""
+def _reads_images(model: Data) -> bool:
+    return any(entry.get("file") for entry in model["inputs"])
+
+
+def _reads_recordings(model: Data) -> bool:
+    return any(takes_recordings(entry, model) for entry in model["inputs"])
+
+
+def _from_file(model: Data) -> str:
+    """How an image file becomes each input that takes one, as steps in their order."""
+    parts = []
+    for entry in model["inputs"]:
+        if entry.get("file"):
+            steps = "\n".join(f"{n}. {_safe(step)}." for n, step in enumerate(image_steps(entry), 1))
+            heading = f"`{entry['name']}`:\n\n" if len(model["inputs"]) > 1 else ""
+            parts.append(f"{heading}{steps}")
+    return "\n\n".join(parts)

@@ -108,7 +108,9 @@ def input_preparation(entry: Data, model: Data) -> str:
     if kind not in ("picture", "values"):
         return ""
     parts = [f"{_colour(entry)} images, {entry['layout']}" if kind == "picture" else entry["layout"]]
-    if limits == [0, 255]:
+    if takes_recordings(entry, model):
+        parts.append(_recording(entry, model))
+    elif limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
         learned = model["trained"] or model["origin"] or model["random"]
@@ -117,6 +119,47 @@ def input_preparation(entry: Data, model: Data) -> str:
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no other normalization" if entry["inside"] else "no normalization")
     return "; ".join(parts)
+
+
+def takes_recordings(entry: Data, model: Data) -> bool:
+    """Whether an input is a waveform of a model that was trained on recordings."""
+    return (model["data"] or {}).get("name") == "audio" and len(entry["shape"] or ()) == 3
+
+
+def _recording(entry: Data, model: Data) -> str:
+    """`1 s of sound at 16000 Hz, mono, samples from -1 to 1`."""
+    _, channels, length = entry["shape"]
+    rate = model["data"]["rate"]
+    duration = f"{length / rate:.4g} s of sound" if isinstance(length, int) else "sound"
+    kind = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+    return f"{duration} at {rate} Hz, {kind}, samples from -1 to 1"
+
+
+def image_steps(entry: Data) -> list[str]:
+    """The steps from an image file to an input whose metadata say it, in their order."""
+    rule = entry["file"]
+    sizes = (entry["shape"] or [None] * 4)[2:]
+    background, limits = rule["background"], rule["range"]
+    wide = "divide 16-bit values by 256; multiply floats of at most 1 by 255 and round, take others as 0 to 255"
+    over = f"over {background}" if background else "over white, or over black where nothing would be seen on white"
+    grey = "Convert to grey, 0.299 R + 0.587 G + 0.114 B, where there is colour"
+    size = " x ".join("?" if n is None else str(n) for n in sizes)
+    return [
+        f"Decode with {rule['decoder']}, of an animation the {rule['frame']} frame; a JPEG of more than twice the size that is "
+        "needed at a half, a quarter or an eighth of its size",
+        "Turn it upright, as the EXIF data say",
+        f"Bring other values than bytes to 0 to 255: {_scaled(limits) if limits else wide}; clip them",
+        f"Lay transparent pixels {over}",
+        grey if rule["colour"] == "grey" else "Convert to RGB, in this order of channels",
+        f"Resize to {size} (height x width), {rule['resize']}, {rule['crop']}; {rule['aspect']}",
+        f"Order the axes as {entry['layout']}"
+        + ("; the bytes stay as they are" if entry["range"] == [0, 255] else ", and divide the bytes by 255"),
+        *([f"Inside the model: {'; '.join(entry['inside'])}"] if entry["inside"] else []),
+    ]
+
+
+def _scaled(limits: Sequence[float]) -> str:
+    return f"{limits[0]:g} becomes 0 and {limits[1]:g} becomes 255"
 
 
 def _colour(entry: Data) -> str:

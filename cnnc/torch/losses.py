@@ -14,12 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.training.losses import LEAST_MASS, are_probabilities
 from cnnc.training.objective import Objective, Term
 
 TorchLoss = Callable[[Any, Tensor, Tensor], Tensor]
 """(statement, activations, targets) -> mean loss"""
 
 LOSSES: dict[type[Loss], TorchLoss] = {}
+
+SOFT_LOSSES: dict[type[Loss], TorchLoss] = {}
+"""The same for targets that are probabilities, of the shape of the activations, in place of labels."""
 
 Fn = TypeVar("Fn", bound=TorchLoss)
 
@@ -41,12 +45,31 @@ def loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
     return register
 
 
+def soft_loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
+    """Registers the function of a loss on probabilities."""
+
+    def register(function: Fn) -> Fn:
+        SOFT_LOSSES[cls] = function
+        return function
+
+    return register
+
+
 @loss_of(CrossEntropy)
 def cross_entropy(loss: CrossEntropy, scores: Tensor, labels: Tensor) -> Tensor:
     if loss.ignore is None:
         return F.cross_entropy(scores, labels, label_smoothing=loss.smoothing)
     total = F.cross_entropy(scores, labels, ignore_index=loss.ignore, reduction="sum", label_smoothing=loss.smoothing)
     return total / (labels != loss.ignore).sum().clamp(min=1)  # a batch without labels that count costs 0
+
+
+@soft_loss_of(CrossEntropy)
+def soft_cross_entropy(loss: CrossEntropy, scores: Tensor, probabilities: Tensor) -> Tensor:
+    if loss.ignore is None:
+        return F.cross_entropy(scores, probabilities, label_smoothing=loss.smoothing)
+    mass = probabilities.sum(1, keepdim=True)
+    target = (1 - loss.smoothing) * probabilities + loss.smoothing / scores.shape[1] * mass
+    return -(target * F.log_softmax(scores, 1)).sum() / mass.sum().clamp(min=LEAST_MASS)
 
 
 @loss_of(Mse)
@@ -83,7 +106,9 @@ def batch_loss(
     total: Tensor | None = None
     for term, share in zip(objective.terms, shares or [1.0] * len(objective.terms), strict=True):
         scores = _exact(activations[term.node.name])
-        value = LOSSES[type(term.loss)](term.loss, scores, _target(objective, term, activations, targets))
+        target = _target(objective, term, activations, targets)
+        table = SOFT_LOSSES if are_probabilities(term.loss, target) else LOSSES
+        value = table[type(term.loss)](term.loss, scores, target)
         weight = term.loss.weight * share
         value = value * weight if weight != 1 else value
         total = value if total is None else total + value
@@ -99,7 +124,10 @@ def _counts(
     if term is None:
         return torch.zeros(2, dtype=torch.int64, device=device)
     labels = _target(objective, term, activations, targets)
-    hits, ignored = activations[term.node.name].detach().argmax(1) == labels, term.loss.ignored_label
+    ignored = term.loss.ignored_label
+    if are_probabilities(term.loss, labels):  # a mixed example counts as the class of its larger part
+        labels = labels.argmax(1) if ignored is None else torch.where(labels.any(1), labels.argmax(1), ignored)
+    hits = activations[term.node.name].detach().argmax(1) == labels
     if ignored is None:
         right = hits.sum()
         return torch.stack([right, torch.full_like(right, labels.numel())])
@@ -117,6 +145,8 @@ def _target(objective: Objective, term: Term, activations: Mapping[str, Tensor],
     if term.column is None:
         return activations[objective.input]
     target, output = targets[term.column], activations[term.node.name]
+    if are_probabilities(term.loss, target):
+        return target[:, : output.shape[1]].to(torch.promote_types(output.dtype, torch.float32)).reshape(output.shape)
     if term.loss.compares_with == "labels":
         return target.reshape(output.shape[0], *output.shape[2:])
     if target.dtype == torch.uint8:

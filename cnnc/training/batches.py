@@ -13,13 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.random_streams import Stream
-from cnnc.training.augment import augment
+from cnnc.data.dataset import Batch
+from cnnc.training.augment import ImageRandom
+from cnnc.training.maps import augment_batch
+from cnnc.training.mixing import mix, positions_to_read
 from cnnc.training.run import Run, StepBatch
 
 
@@ -37,20 +39,32 @@ def batches_of_epoch(run: Run) -> Generator[StepBatch, None, None]:
     order = order_of_epoch(run, epoch)
     steps = range(run.progress.step, run.steps_per_epoch)
     whole = [order[step * size : (step + 1) * size] for step in steps]
-    parts = [examples[run.engine.rows(len(examples))] for examples in whole]
+    positions = [_positions(run, len(examples)) for examples in whole]
+    parts = [examples[at] for examples, at in zip(whole, positions, strict=True)]
     with closing(run.train.batches(parts)) as batches:
-        for step, examples in zip(steps, whole, strict=True):
+        for step, examples, at in zip(steps, whole, positions, strict=True):
             asked = time.perf_counter()
-            inputs, targets = next(batches)
+            read = next(batches)
             run.waited += time.perf_counter() - asked
-            yield StepBatch(epoch, step, _augmented(run, epoch, step, inputs, len(examples)), targets, len(examples))
+            yield StepBatch(epoch, step, *_augmented(run, epoch, step, read, at, len(examples)), len(examples))
 
 
-def _augmented(
-    run: Run, epoch: int, step: int, inputs: tuple[NDArray[Any], ...], size: int
-) -> tuple[NDArray[Any], ...]:
-    """The inputs of a step, augmented where the recipe says so; they are those of this process in a batch of this size."""
-    if run.recipe.augment is None:
-        return inputs
-    random = np.random.default_rng(Stream.AUGMENTATION.key(run.recipe.seed, epoch, step))
-    return (augment(inputs[0], run.recipe.augment, random, size, run.engine.rows(size)), *inputs[1:])
+def _positions(run: Run, size: int) -> NDArray[np.int64]:
+    """The positions in a batch of this size of the examples that this process reads: its own, and others to mix them with."""
+    return positions_to_read(run.recipe.augment, run.engine.rows(size), size)
+
+
+def _augmented(run: Run, epoch: int, step: int, read: Batch, positions: NDArray[np.int64], size: int) -> Batch:
+    """The examples of this process in a batch of this size, augmented where the recipe says so."""
+    statement = run.recipe.augment
+    if statement is None:
+        return read
+    inputs, targets = read
+    generator = np.random.default_rng(Stream.AUGMENTATION.key(run.recipe.seed, epoch, step))
+    columns = run.objective.target_columns
+    random = ImageRandom(generator, size, positions)
+    augmented = augment_batch(inputs[0], targets, columns, statement, random)
+    if statement.mixes:
+        augmented = mix(*augmented, columns, statement, random.of_rows(run.engine.rows(size)), positions, size)
+    first, targets = augmented
+    return (first, *inputs[1:]), targets

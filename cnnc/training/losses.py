@@ -28,6 +28,9 @@ LossFunction = Callable[[Any, Array, Array], LossValue]
 
 LOSSES: dict[type[Loss], LossFunction] = {}
 
+SOFT_LOSSES: dict[type[Loss], LossFunction] = {}
+"""The same for targets that are probabilities (N, C) in place of labels: those of mixed examples."""
+
 F = TypeVar("F", bound=LossFunction)
 
 
@@ -41,9 +44,25 @@ def loss_of(cls: type[Loss]) -> Callable[[F], F]:
     return register
 
 
+def soft_loss_of(cls: type[Loss]) -> Callable[[F], F]:
+    """Registers the function of a loss on probabilities."""
+
+    def register(function: F) -> F:
+        SOFT_LOSSES[cls] = function
+        return function
+
+    return register
+
+
+def are_probabilities(loss: Loss, target: Any) -> bool:
+    """Whether the target of a loss on labels, an array or a tensor, holds probabilities (N, C) instead."""
+    return loss.compares_with == "labels" and str(target.dtype).rpartition(".")[2].startswith("float")
+
+
 def compute_loss(loss: Loss, activations: Array, target: Array) -> LossValue:
     """The loss of a batch. Losses that name layers in `before` take scores, the input of such a layer."""
-    return LOSSES[type(loss)](loss, activations, target)
+    table = SOFT_LOSSES if are_probabilities(loss, target) else LOSSES
+    return table[type(loss)](loss, activations, target)
 
 
 @loss_of(CrossEntropy)
@@ -78,6 +97,33 @@ def cross_entropy(scores: Array, labels: Array, smoothing: float = 0.0, ignore: 
         losses, gradient = losses * counts, gradient * counts[:, None]
     gradient /= real(total)
     return LossValue(float(losses.sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
+
+
+@soft_loss_of(CrossEntropy)
+def _soft_cross_entropy(loss: CrossEntropy, scores: Array, probabilities: Array) -> LossValue:
+    """−Σ t·log softmax(scores), mean over the examples; scores and probabilities t of (..., C).
+
+    A mixed example of which a part does not count has probabilities that add up to less than 1; the mean is then over their
+    sum. With one-hot rows it is `cross_entropy` of the labels.
+    """
+    classes = scores.shape[-1]
+    flat = scores.reshape(-1, classes)
+    target = np.asarray(probabilities.reshape(-1, classes), scores.dtype)
+    mass = target.sum(-1, keepdims=True)
+    total = len(flat) if loss.ignore is None else max(float(mass.sum()), LEAST_MASS)
+    real = scores.dtype.type
+    if loss.smoothing:
+        target = target * real(1 - loss.smoothing) + mass * real(loss.smoothing / classes)
+    shifted = flat - flat.max(-1, keepdims=True)
+    e = np.exp(shifted)
+    sums = e.sum(-1, keepdims=True)
+    losses = (target * (np.log(sums) - shifted)).sum(-1)
+    gradient = (e / sums * mass - target) / real(total)
+    return LossValue(float(losses.sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
+
+
+LEAST_MASS = 1e-6
+"""What a loss on probabilities is divided by at least, where no example of a batch counts."""
 
 
 @loss_of(Mse)

@@ -24,7 +24,8 @@ from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.training.losses import compute_loss
+from cnnc.training.losses import are_probabilities, compute_loss
+from cnnc.training.maps import TargetColumn
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
 
@@ -133,6 +134,18 @@ class Objective:
         names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
         self.activations = tuple(dict.fromkeys(names))
         """The names of the layers whose activations the losses read."""
+        self.target_columns = tuple(self._column(n, column) for n, column in enumerate(data.train.targets))
+        """What augmentation needs to know of each column of targets."""
+
+    def _column(self, n: int, column: Column) -> TargetColumn:
+        terms = [term for term in self.terms if term.column == n]
+        if not terms:
+            return TargetColumn(used=False)
+        type_, loss = terms[0].node.type, terms[0].loss
+        is_map = type_.rank == self.graph.inputs[0].type.rank and any(size != 1 for size in type_.spatial)
+        if loss.compares_with == "labels":
+            return TargetColumn(max(term.node.type.channels for term in terms), is_map, loss.ignored_label)
+        return TargetColumn(is_map=is_map and len(column.shape) > 2)
 
     @property
     def is_classifier(self) -> bool:
@@ -166,7 +179,7 @@ class Objective:
         term = self.term_by_target.get("labels")
         if term is None:
             return 0, 0
-        labels = self._target(term, trace.values, targets)
+        labels = _most_probable(self._target(term, trace.values, targets), term.loss.ignored_label)
         return count_correct(trace.values[term.node.name], labels, term.loss.ignored_label)
 
     def right_by_class(self, trace: Trace, targets: tuple[Array, ...]) -> tuple[Array, Array] | None:
@@ -182,6 +195,8 @@ class Objective:
         if term.column is None:
             return activations[self.input]
         target = targets[term.column]
+        if are_probabilities(term.loss, target):
+            return target[:, : term.node.type.channels]
         if term.loss.compares_with == "labels":
             return target
         output = activations[term.node.name]
@@ -261,6 +276,14 @@ class Objective:
         """The examples in batches: inputs by name, and targets."""
         for inputs, targets in examples.batches(list(self.parts(examples))):
             yield feeds_of(self.graph, inputs), targets
+
+
+def _most_probable(target: Array, ignored: int | None) -> Array:
+    """Labels as they are; of probabilities (N, C) the class of the largest, or the label that does not count if all are 0."""
+    if target.dtype.kind != "f":
+        return target
+    labels: Array = target.argmax(-1)
+    return labels if ignored is None else np.where(target.any(-1), labels, ignored)
 
 
 def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:

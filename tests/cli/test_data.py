@@ -112,6 +112,37 @@ def test_the_sheet_has_rows_of_each_class_and_of_the_augmentation(photos: Path) 
     assert len(set(images[1]) - set(images[0])) == len(images[0])  # as each of them has changed
 
 
+def test_the_sheet_names_the_parts_of_mixed_examples(tmp_path: Path) -> None:
+    """Examples of different classes are mixed, and series are shown after augmentation too."""
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=random.random((60, 1, 12), np.float32), y=np.arange(60) % 3)
+    (tmp_path / "a.cnn").write_text(
+        'net A\ninput 1x12\nfc 3\ntrain { data npz "a.npz"; augment jitter=0.1 mixup=1; epochs 1 }\n'
+    )
+    assert run("data", "a.cnn", "-o", "a.svg", cwd=tmp_path).returncode == 0
+    captions = [re.findall(r"(\d) (\d+)%", text) for text in texts(tmp_path / "a.svg") if "%" in text]
+    assert len(captions) == 24
+    assert all(len({label for label, _ in parts}) == len(parts) for parts in captions)
+    assert all(abs(sum(int(part) for _, part in parts) - 100) <= 1 for parts in captions)
+    assert sum(len(parts) == 2 for parts in captions) > 16
+
+
+def test_the_sheet_shows_label_maps_after_augmentation(tmp_path: Path) -> None:
+    maps = np.zeros((12, 6, 6), np.int64)
+    maps[:, :3, :2] = 1
+    np.savez(tmp_path / "a.npz", x=maps[:, None].astype(np.float32), y=maps)
+    (tmp_path / "a.cnn").write_text(
+        'net A\ninput 1x6x6\nconv 2 k=1\ntrain { data npz "a.npz"; augment flip shift=2; epochs 1 }\n'
+    )
+    assert run("data", "a.cnn", "-o", "a.svg", cwd=tmp_path).returncode == 0
+    images = re.findall(r"data:image/png;base64,[^\"]+", (tmp_path / "a.svg").read_text())
+    assert len(images) == 4 * 8
+    before, before_maps, after, after_maps = (images[n : n + 8] for n in range(0, 32, 8))
+    assert before == before_maps, "the images show their maps"
+    assert after == after_maps
+    assert before != after
+
+
 def test_the_sheet_of_series_label_maps_and_vectors(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {"vector": (5,), "series": (2, 9), "image": (1, 4, 4), "volume": (1, 3, 4, 4)}

@@ -173,6 +173,12 @@ def test_what_is_left_out_is_named(here: Cnnc, tmp_path: Path) -> None:
     assert "Left out on this page: augment shift=1; stop patience=3." in data_of(tmp_path / "x.html")["recipeText"]
 
 
+def test_examples_that_are_not_mixed_are_labelled(here: Cnnc, tmp_path: Path) -> None:
+    done = here("demo", "pictures.cnn", "--training", "-o", "x.html", "--set", "train.augment.mixup=0.2")
+    assert done.returncode == 0, done.stderr
+    assert [fed["labels"] for fed in data_of(tmp_path / "x.html")["fed"] if "labels" in fed] == [True]
+
+
 def test_training_goes_on_from_a_run(here: Cnnc, tmp_path: Path) -> None:
     assert here("train", "pictures.cnn", "--run", "run", "--set", "train.epochs=1").returncode == 0
     done = here("demo", "run", "--training", "--last", "-o", "x.html")

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnc.data import image_column, image_decoder, load
+from cnnc.data import Request, image_column, image_decoder, load
 from cnnc.data.file_tree import open_tree
-from cnnc.data.image_file import NotAnImage, decode_image
+from cnnc.data.image_decoder import ruled_files
+from cnnc.data.image_file import NotAnImage, PixelRule, decode_image
+from cnnc.data.prediction_inputs import InputSpec, read_file
 from cnnc.diagnostics import CnncError
 from cnnc.training.loop import training_and_validation
 from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
@@ -239,7 +241,7 @@ def test_sixteen_bits_become_eight() -> None:
     assert (decoded.pixels[0, 0, 0], decoded.conversion) == (40_000 >> 8, "16-bit values divided by 256")
     wide = decode_image(encode(Image.fromarray(np.array([[-256, 512, 100_000]], np.int32)), "TIFF"), (1, 1, 3))
     assert wide.pixels[0, 0].tolist() == [0, 2, 255]
-    assert wide.conversion == "16-bit values divided by 256, values outside 0 to 65,535 clipped"
+    assert wide.conversion == "16-bit values divided by 256; values outside 0 to 65,535 clipped"
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -273,7 +275,7 @@ def test_what_is_white_is_laid_over_black(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_an_opaque_image_is_not_converted(mode: str) -> None:
     opaque = Image.new("RGB", (6, 4), (10, 10, 10)).convert(mode)
-    decoded = decode_image(encode(opaque), (1, 4, 6))
+    decoded = decode_image(encode(opaque), (3, 4, 6))
     assert (decoded.conversion, decoded.pixels[0, 0, 0]) == ("", 10)
 
 
@@ -289,14 +291,90 @@ def test_a_palette_with_a_transparent_colour() -> None:
     ("values", "expected", "conversion"),
     [
         ([0.0, 0.5, 1.0], [0, 128, 255], "fractions from 0 to 1 scaled to 0 to 255"),
-        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255, values outside 0 to 1 clipped"),
-        ([0.0, 99.7, 255.0], [0, 99, 255], ""),
-        ([0.0, 100.0, 300.0], [0, 100, 255], "values outside 0 to 255 clipped"),
+        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255; values outside 0 to 1 clipped"),
+        ([0.0, 99.7, 255.0], [0, 99, 255], "fractional values taken as 0 to 255"),
+        ([0.0, 100.0, 300.0], [0, 100, 255], "fractional values taken as 0 to 255; values outside 0 to 255 clipped"),
     ],
 )
 def test_floats(values: list[float], expected: list[int], conversion: str) -> None:
     decoded = decode_image(encode(Image.fromarray(np.array([values], np.float32)), "TIFF"), (1, 1, 3))
     assert (decoded.pixels[0, 0].tolist(), decoded.conversion) == (expected, conversion)
+
+
+def wide(values: list[float], kind: type = np.float32) -> bytes:
+    return encode(Image.fromarray(np.array([values], kind)), "TIFF")
+
+
+@pytest.mark.parametrize(
+    ("data", "low", "high", "expected"),
+    [
+        (wide([0, 2048, 4095], np.uint16), 0, 4095, [0, 128, 255]),
+        (wide([-1000, 0, 3000], np.int32), -1000, 1000, [0, 128, 255]),
+        (wide([-1, 0, 1]), -1, 1, [0, 128, 255]),
+    ],
+)
+def test_values_are_scaled_by_the_range_that_the_source_gives(
+    data: bytes, low: float, high: float, expected: list[int]
+) -> None:
+    decoded = decode_image(data, (1, 1, 3), PixelRule(value_range=(low, high)))
+    assert decoded.pixels[0, 0].tolist() == expected
+    assert decoded.conversion.startswith(f"values from {low:,} to {high:,} scaled to 0 to 255")
+
+
+def test_the_source_gives_the_background() -> None:
+    layer = Image.new("RGBA", (6, 4), (255, 255, 255, 0))
+    layer.putpixel((2, 1), (255, 255, 255, 255))
+    decoded = decode_image(encode(layer), (3, 4, 6), PixelRule(background="#000080"))
+    assert decoded.pixels[:, 0, 0].tolist() == [0, 0, 128]
+    assert decoded.conversion == "transparent pixels laid over #000080"
+
+
+def test_rules_of_the_source_reach_training_prediction_and_the_cache(tmp_path: Path) -> None:
+    twelve = {f"{name}/{n}.tif": wide([n, 2048 + n, 4095], np.uint16) for name in ("a", "b") for n in range(4)}
+    place = folder_of(tmp_path, twelve)
+    data, lines = loaded_and_reported("images", place, inputs=(takes(1, 1, 3),))
+    assert data.train.images.max() == 15
+    assert "PLACE: values reach 4,095 of 65,535: `range=[0, 4095]` uses all of the scale" in lines
+    data, lines = loaded_and_reported("images", place, inputs=(takes(1, 1, 3),), value_range=(0, 4095))
+    assert data.train.images.max() == 255
+    assert "PLACE: values from 0 to 4,095 scaled to 0 to 255 in 8 images" in lines
+    spec = InputSpec("x", (1, 1, 3), data={"range": (0.0, 4095.0)})
+    assert read_file(place / "a" / "0.tif", [spec]).feeds["x"].tolist() == [[[[0, 128, 255]]]]
+    files = ruled_files(open_tree(place), Request(value_range=(0, 4095)))
+    assert list(files.states(["a/0.tif"])) != list(open_tree(place).states(["a/0.tif"]))
+
+
+def test_floats_of_different_scales_are_refused(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.tif": wide([0, 0.5, 40.0**n]) for name in ("a", "b") for n in range(2)}
+    text = refused("images", folder_of(tmp_path, files), inputs=(takes(1, 1, 3),))
+    assert "2 images hold fractions up to 1, and 2 images larger values" in text
+    assert "give all the same scale: `range=[0, 40]`" in text
+    data, _ = loaded_and_reported("images", tmp_path, inputs=(takes(1, 1, 3),), value_range=(0, 40))
+    assert data.train.images.max() == 255
+
+
+def test_values_that_are_clipped_are_told_with_the_range_that_clips_none(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.tif": wide([2.5, 100, 300 + n]) for name in ("a", "b") for n in range(2)}
+    _, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=(takes(1, 1, 3),))
+    assert "PLACE: fractional values taken as 0 to 255 in 4 images" in lines
+    assert "PLACE: values outside 0 to 255 clipped in 4 images" in lines
+    assert "PLACE: values reach from 2.5 to 301: `range=[2.5, 301]` clips none" in lines
+
+
+def test_each_conversion_is_told_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    moving = encode(Image.new("L", (6, 4)), "GIF", save_all=True, append_images=[Image.new("L", (6, 4), 99)])
+    files = {
+        **by_class(),
+        "cat/c.png": encode(Image.new("RGB", (6, 4), (9, 8, 7))),
+        "dog/t.jpg": encode(Image.new("L", (4, 6)), "JPEG", exif=exif),
+        "dog/a.gif": moving,
+    }
+    _, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    for line in ("colours converted to grey in 1 image", "turned as the EXIF data say in 1 image"):
+        assert lines.count(f"PLACE: {line}") == 1, lines
+    assert "PLACE: only the first of several frames read in 1 image" in lines
 
 
 def test_floats_that_are_not_numbers_are_no_image() -> None:

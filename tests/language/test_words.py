@@ -169,6 +169,10 @@ augment crop 4 = crop=4
 augment random_brightness=0.2 = brightness
 augment brightness_factor=0.2 = brightness
 augment random_contrast=0.2 = contrast
+augment mixup_alpha=0.2 = mixup
+augment distortion_scale=0.3 = perspective
+augment gaussian_blur=1 = blur
+augment random_zoom=0.2 = zoom
 loss cross_entropy ignore_index=3 = ignore
 """
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 from cnnc.core.arrays import Array
 from cnnc.recipe.losses import CrossEntropy, Loss
 from cnnc.reference.layout import to_channels_first, to_channels_last
-from cnnc.torch.losses import LOSSES
+from cnnc.torch.losses import LOSSES, SOFT_LOSSES
 from cnnc.training.losses import compute_loss
 from tests.training.statement_cases import LOSSES as CASES
 
@@ -37,6 +37,22 @@ def test_a_loss_and_its_gradient_equal_those_of_numpy(loss: Loss, shape: tuple[i
     value.backward()
     assert value.item() == pytest.approx(expected.value, rel=1e-9)
     np.testing.assert_allclose(tensor.grad.numpy(), to_channels_first(expected.gradient), rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in CASES if loss.takes_probabilities], ids=repr)
+@pytest.mark.parametrize("mass", [1.0, 0.4])
+def test_a_loss_on_probabilities_equals_that_of_numpy(loss: Loss, mass: float) -> None:
+    random = np.random.default_rng(4)
+    scores, target = random.normal(size=(BATCH, 4)), random.dirichlet(np.ones(4), BATCH)
+    if loss.ignored_label is not None:
+        target[0] *= mass
+        target[1] = 0
+    expected = compute_loss(loss, scores, target)
+    tensor = torch.tensor(scores, requires_grad=True)
+    value = SOFT_LOSSES[type(loss)](loss, tensor, torch.tensor(target))
+    value.backward()
+    assert value.item() == pytest.approx(expected.value, rel=1e-9)
+    np.testing.assert_allclose(tensor.grad.numpy(), expected.gradient, rtol=1e-9, atol=1e-15)
 
 
 def test_a_batch_without_labels_that_count_costs_nothing() -> None:

@@ -35,9 +35,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder_of(tmp_path / "photos", by_class(20, 20))
 
 
-def started(photos: Path, step: int = 0) -> Run:
+def started(photos: Path, step: int = 0, settings: tuple[str, ...] = ()) -> Run:
     """A run that is `step` steps into its second epoch."""
-    network = check(SOURCE.format(photos))
+    network = check(SOURCE.format(photos), settings=settings)
     run = start(network, open_data(network, None, lambda line: None), photos.parent / "run")
     run.progress = replace(run.progress, epoch=1, step=step)
     return run
@@ -74,12 +74,13 @@ class Sharing(NumpyEngine):
         return np.arange(size)[rank::ranks] if interleaved else slice(size * rank // ranks, size * (rank + 1) // ranks)
 
 
+@pytest.mark.parametrize("settings", [(), ("train.augment.mixup=0.4", "train.augment.cutmix=1")], ids=["", "mixed"])
 @pytest.mark.parametrize("interleaved", [False, True], ids=["runs", "interleaved"])
-def test_processes_share_each_batch(photos: Path, interleaved: bool) -> None:
-    whole = list(batches_of_epoch(started(photos)))
+def test_processes_share_each_batch(photos: Path, interleaved: bool, settings: tuple[str, ...]) -> None:
+    whole = list(batches_of_epoch(started(photos, settings=settings)))
     ranks = 9  # more than the examples of a batch: some get none
     engines = [Sharing(rank, ranks, interleaved) for rank in range(ranks)]
-    run = started(photos)
+    run = started(photos, settings=settings)
     shares = []
     for run.engine in engines:
         shares.append(list(batches_of_epoch(run)))
@@ -91,7 +92,7 @@ def test_processes_share_each_batch(photos: Path, interleaved: bool) -> None:
             assert share[step].targets[0].tolist() == batch.targets[0][rows].tolist()
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name not in Augment.mixing])
 def test_a_process_augments_its_images_as_one_for_all_would(name: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (13, 3, 11, 9), np.uint8)
     statement = Augment.make(**{name: AUGMENTATIONS[name]})

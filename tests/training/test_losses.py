@@ -128,3 +128,30 @@ def test_a_batch_of_ignored_labels_costs_nothing() -> None:
     found = compute_loss(kind, np.ones((3, 4)), np.ones(3, np.int64))
     assert found.value == 0
     assert not found.gradient.any()
+
+
+# --- losses on the probabilities of mixed examples -------------------------------------------------------------------
+
+SOFT = [loss for loss in LOSSES if loss.takes_probabilities]
+
+
+@pytest.mark.parametrize("loss", SOFT, ids=repr)
+def test_probabilities_of_one_class_are_its_label(loss: Loss) -> None:
+    random = np.random.default_rng(6)
+    scores, labels = random.normal(0, 2, (6, 4)), np.array([0, 1, 2, 3, 2, 1])
+    rows = np.eye(4)[labels] * (labels != loss.ignored_label)[:, None]
+    hard, soft = compute_loss(loss, scores, labels), compute_loss(loss, scores, rows)
+    assert soft.value == pytest.approx(hard.value, rel=1e-12)
+    np.testing.assert_allclose(soft.gradient, hard.gradient, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", SOFT, ids=repr)
+def test_a_mixture_costs_the_mixture_of_the_costs(loss: Loss) -> None:
+    """The definition of Zhang et al. 2018: the loss is linear in the target. Where labels do not count, their part is left out."""
+    random = np.random.default_rng(7)
+    scores, target = random.normal(0, 2, (5, 4)), random.dirichlet(np.ones(4), 5)
+    found = compute_loss(loss, scores, target)
+    free = loss.replace(ignore=None)
+    of_class = [[compute_loss(free, row[None], np.array([c])).value for c in range(4)] for row in scores]
+    assert found.value == pytest.approx((target * of_class).sum() / 5, rel=1e-12)
+    np.testing.assert_allclose(found.gradient, slopes(loss, scores, target), rtol=1e-5, atol=1e-9)

@@ -88,8 +88,8 @@ class HalfEngine(NumpyEngine):
 
 def test_a_process_reads_and_augments_its_examples_as_one_process_does(trainer: Trainer, tmp_path: Path) -> None:
     network = check(
-        "input 1x8x8\nfc 10\ntrain { data digits; batch 50; augment flip shift=2 rotate=10 brightness=0.2 "
-        "contrast=0.2 noise=0.1 cutout=3 }"
+        "input 1x8x8\nfc 10\ntrain { data digits; batch 50; augment flip shift=2 rotate=10 zoom=0.2 perspective=0.2 "
+        "brightness=0.2 contrast=0.2 blur=1 noise=0.1 cutout=3 mixup=0.4 cutmix=1 }"
     )
     whole, half = (start(network, trainer.data, tmp_path, engine=kind()) for kind in (NumpyEngine, HalfEngine))
     for step, (all_, own) in enumerate(zip(batches_of_epoch(whole), batches_of_epoch(half), strict=True)):

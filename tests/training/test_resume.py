@@ -29,6 +29,7 @@ RECIPES = {
     "nesterov": (*SGD, "train.optimizer.nesterov=true", "train.optimizer.weight_decay=0.001"),
     "augmented": ("train.augment.shift=1", "train.augment.noise=0.05"),
     "lighting": ("train.augment.brightness=0.3", "train.augment.contrast=0.3"),
+    "mixed": ("train.augment.perspective=0.2", "train.augment.mixup=0.4", "train.augment.cutmix=1"),
     "no validation": ("train.data.val=0",),
 }
 

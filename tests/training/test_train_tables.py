@@ -11,6 +11,7 @@ from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.language.synonyms import is_train_statement
 from cnnc.network import check
 from cnnc.onnx.train_step.losses import LOSSES as STEP_LOSSES
+from cnnc.onnx.train_step.losses import SOFT_LOSSES as STEP_SOFT_LOSSES
 from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
 from cnnc.onnx.train_step.metrics import OUTPUTS as STEP_OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES as STEP_UPDATES
@@ -24,9 +25,10 @@ from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.schedules import Schedule
 from cnnc.recipe.statements import Data
 from cnnc.report.reference import first_line
-from cnnc.training.augment import AUGMENTATIONS
-from cnnc.training.losses import LOSSES
+from cnnc.training.augment import MOVES, STEPS
+from cnnc.training.losses import LOSSES, SOFT_LOSSES
 from cnnc.training.metrics import COUNTERS
+from cnnc.training.mixing import MIXES
 from cnnc.training.objective import OUTPUTS, SCORES
 from cnnc.training.optimizers import UPDATES
 from tests.paths import PACKAGE
@@ -37,6 +39,7 @@ CASES = "tests/training/statement_cases.py"
 TABLES: tuple[dict[Any, Any], ...] = (UPDATES, LOSSES, COUNTERS, STEP_UPDATES, STEP_LOSSES, STEP_METRICS)
 TORCH_UPDATES = {n for d in ("optimizer_of", "update_of") for n in registered_names(PACKAGE / "torch/optimizers.py", d)}
 TORCH_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "loss_of")
+TORCH_SOFT_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "soft_loss_of")
 STATEMENTS = [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()]
 
 
@@ -66,6 +69,14 @@ def loss_holes() -> Iterator[str]:
             yield f"loss {name} has no ONNX nodes: @loss_of({cls.__name__}) in cnnc/onnx/train_step/losses.py"
         if cls.__name__ not in TORCH_LOSSES:
             yield f"loss {name} is not on PyTorch: @loss_of({cls.__name__}) in cnnc/torch/losses.py"
+        soft = {
+            "training": cls in SOFT_LOSSES,
+            "onnx/train_step": cls in STEP_SOFT_LOSSES,
+            "torch": cls.__name__ in TORCH_SOFT_LOSSES,
+        }
+        for folder, has_function in soft.items():
+            if has_function != cls.takes_probabilities:
+                yield f"loss {name} takes probabilities: @soft_loss_of({cls.__name__}) in cnnc/{folder}/losses.py, if it does"
         if not any(type(loss) is cls for loss in cases.LOSSES):
             yield f"loss {name} has no gradient check: add {cls.__name__}.make(...) to LOSSES in {CASES}"
         for layer in cls.included_layers:
@@ -96,12 +107,23 @@ def metric_holes() -> Iterator[str]:
 def augmentation_holes() -> Iterator[str]:
     names = [spec.name for spec in Augment.arguments]
     for name in names:
-        if name not in AUGMENTATIONS:
+        if name in Augment.mixing and name not in MIXES:
+            yield f'augment {name} has no function: @mix_of("{name}") in cnnc/training/mixing.py'
+        elif name in Augment.moving and name not in MOVES:
+            yield f'augment {name} has no function: @move_of("{name}") in cnnc/training/augment.py'
+        elif name not in (*Augment.mixing, *Augment.moving) and name not in STEPS:
             yield f'augment {name} has no function: @step_of("{name}") in cnnc/training/augment.py'
         if name not in cases.AUGMENTATIONS:
             yield f"augment {name} is not tested: add a value to AUGMENTATIONS in {CASES}"
-    for name in sorted(set(AUGMENTATIONS) - set(names)):
-        yield f"cnnc/training/augment.py has a function {name}: declare the argument in cnnc/recipe/augmentation.py"
+    moving, mixing = set(Augment.moving), set(Augment.mixing)
+    tables: list[tuple[str, set[str], set[str]]] = [
+        ("augment.py has a step", set(STEPS), {*names} - moving - mixing),
+        ("augment.py has a move", set(MOVES), moving),
+        ("mixing.py has a mix", set(MIXES), mixing),
+    ]
+    for place, registered, declared in tables:
+        for name in sorted(registered - declared):
+            yield f"cnnc/training/{place} {name}: declare the argument in cnnc/recipe/augmentation.py"
 
 
 def declaration_holes() -> Iterator[str]:

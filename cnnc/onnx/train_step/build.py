@@ -3,7 +3,8 @@
 Inputs and outputs, by name (a layer cannot be named `train`, so that these names are free):
 
     input1, ...                      the inputs of the network, (N, *shape)
-    train.target, train.target.fc3   targets: labels (N), label maps (N, *spatial), or values (N, *shape)
+    train.target, train.target.fc3   targets: labels (N), label maps (N, *spatial), or values (N, *shape); probabilities (N, C)
+                                     in place of labels where `augment` mixes examples
     train.learning_rate              float32 scalar
     train.step                       int64 scalar, the number of this step from 1, for an optimizer that counts steps
     train.seed                       int32 scalar, for layers that draw random numbers
@@ -21,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -30,7 +32,7 @@ from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
-from cnnc.onnx.train_step.losses import LOSSES
+from cnnc.onnx.train_step.losses import LOSSES, SOFT_LOSSES
 from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
@@ -43,7 +45,7 @@ TARGET, METRIC, COUNT, NEW = "train.target", "train.", ".count", ".new"
 
 
 class TargetInput(NamedTuple):
-    """An input for targets: the output that it belongs to, labels or values, and the shape of one target."""
+    """An input for targets: the output that it belongs to, `labels`, `probabilities` or `values`, and the shape of one target."""
 
     name: str
     output: str
@@ -74,7 +76,7 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     e = StepEmitter(graph, opset)
     of_input = {graph.inputs[0].name for term in terms if term.column is None}
     emit_forward(e, needed_nodes(graph, read | of_input))
-    targets = target_inputs(terms)
+    targets = target_inputs(terms, recipe.augment is not None and recipe.augment.mixes)
     add_target_inputs(e, targets)
     outputs = add_losses(e, terms, targets)
     metrics = add_metrics(e, recipe, terms, targets)
@@ -92,14 +94,18 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     return StepGraph(model, inputs, tuple(targets), tuple(e.weight_inputs), slots)
 
 
-def target_inputs(terms: list[Term]) -> list[TargetInput]:
-    """The inputs for targets: one for each output that a loss compares with them."""
+def target_inputs(terms: list[Term], mixed: bool = False) -> list[TargetInput]:
+    """The inputs for targets: one for each output that a loss compares with them; of `mixed` examples probabilities."""
     compared = {term.output.name: term for term in reversed(terms) if term.column is not None}
     names = {output: TARGET if len(compared) == 1 else f"{TARGET}.{output}" for output in compared}
-    return [
-        TargetInput(names[output], output, term.loss.compares_with, _target_shape(term))
-        for output, term in compared.items()
-    ]
+    return [_target_input(names[output], output, term, mixed) for output, term in compared.items()]
+
+
+def _target_input(name: str, output: str, term: Term, mixed: bool) -> TargetInput:
+    shape = _target_shape(term)
+    if mixed and term.loss.compares_with == "labels" and shape == ():
+        return TargetInput(name, output, "probabilities", (term.node.type.channels,))
+    return TargetInput(name, output, term.loss.compares_with, shape)
 
 
 def _target_shape(term: Term) -> tuple[int, ...]:
@@ -130,7 +136,8 @@ def add_losses(e: StepEmitter, terms: list[Term], targets: list[TargetInput]) ->
     for term in terms:
         with e.stage(term.node, "loss"):
             target = _target_tensor(e, term, targets)
-            value, gradient = LOSSES[type(term.loss)](e, term.loss, e.tensor(term.node.name), target)
+            table = SOFT_LOSSES if _are_probabilities(target, targets) else LOSSES
+            value, gradient = table[type(term.loss)](e, term.loss, e.tensor(term.node.name), target)
             if term.loss.weight != 1:
                 value, gradient = (e.new("Mul", tensor, e.number(term.loss.weight)) for tensor in (value, gradient))
             seeds[term.node.name] = (
@@ -149,6 +156,19 @@ def _target_tensor(e: StepEmitter, term: Term, targets: list[TargetInput]) -> st
     return next(target.name for target in targets if target.output == term.output.name)
 
 
+def _are_probabilities(tensor: str, targets: list[TargetInput]) -> bool:
+    return any(target.name == tensor and target.kind == "probabilities" for target in targets)
+
+
+def _most_probable(e: StepEmitter, probabilities: str, ignored: int | None) -> str:
+    """The class of the larger part of each mixed example; the label that does not count if no part does."""
+    labels = e.new("ArgMax", probabilities, axis=1, keepdims=0)
+    if ignored is None:
+        return labels
+    has_part = e.new("Cast", e.reduce("Sum", probabilities, [1]), to=TensorProto.BOOL)
+    return e.new("Where", has_part, labels, e.number(ignored, np.int64))
+
+
 def add_metrics(
     e: StepEmitter, recipe: Recipe, terms: list[Term], targets: list[TargetInput]
 ) -> list[onnx.ValueInfoProto]:
@@ -163,7 +183,10 @@ def add_metrics(
             outputs = e.tensor(term.node.name)
             if term.loss.compares_with == "values" and term.node is not term.output:
                 outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
-            sums = METRICS[metric](e, outputs, _target_tensor(e, term, targets), term.loss.ignored_label)
+            target = _target_tensor(e, term, targets)
+            if _are_probabilities(target, targets):
+                target = _most_probable(e, target, term.loss.ignored_label)
+            sums = METRICS[metric](e, outputs, target, term.loss.ignored_label)
             total = e.op("Identity", [sums.total], METRIC + name)
             count = e.op("Identity", [sums.counted], METRIC + name + COUNT)
         infos.append(helper.make_tensor_value_info(total, sums.dtype, sums.shape))

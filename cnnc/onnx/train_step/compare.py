@@ -32,7 +32,7 @@ from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.train_step.build import LOSS, NEW, RATE, STEP, StepGraph, TargetInput
 from cnnc.onnx.train_step.random_bits import SEED, StepMasks
-from cnnc.recipe.recipe import require_recipe
+from cnnc.recipe.recipe import Recipe, require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
 from cnnc.training.loop import one_step, start
 from cnnc.training.run import Run
@@ -160,7 +160,7 @@ def _trainer(network: Network, weights: Weights, batches: Batches) -> Run:
     batch = len(next(iter(batches[0][0].values())))
     without_validation = recipe.replace(data=recipe.data.replace(val=0.0), stop=None, batch=batch)
     inputs = tuple(np.concatenate([inputs[name] for inputs, _ in batches]) for name in batches[0][0])
-    columns = [_columns(graph, targets, batch) for _, targets in batches]
+    columns = [_columns(graph, _as_labels(recipe, graph, targets), batch) for _, targets in batches]
     split = Split(inputs, tuple(map(np.concatenate, zip(*columns, strict=True))))
     data = Dataset("random data", (), split, split)
     run = start(network.replace(recipe=without_validation), data, Path("unused"))
@@ -171,6 +171,15 @@ def _trainer(network: Network, weights: Weights, batches: Batches) -> Run:
 def _columns(graph: Graph, targets: Mapping[str, Array], batch: int) -> tuple[Array, ...]:
     """The columns of targets, one for each output; none where no loss compares with targets."""
     return tuple(targets.get(output, np.zeros(batch, np.int64)) for output in graph.outputs) if targets else ()
+
+
+def _as_labels(recipe: Recipe, graph: Graph, targets: Mapping[str, Array]) -> dict[str, Array]:
+    """Targets as a data set holds them: labels in place of the probabilities of mixed examples."""
+    labelled = {loss.on or graph.outputs[0] for loss in recipe.losses if loss.compares_with == "labels"}
+    return {
+        output: target.argmax(1) if output in labelled and target.dtype.kind == "f" else target
+        for output, target in targets.items()
+    }
 
 
 Batches = list[tuple[dict[str, Array], dict[str, Array]]]
@@ -191,4 +200,6 @@ def _random_target(random: np.random.Generator, output: Node, target: TargetInpu
     shape = (batch, *target.shape)
     if target.kind == "labels":
         return random.integers(0, output.type.channels, shape, np.int64)
+    if target.kind == "probabilities":
+        return random.dirichlet(np.ones(target.shape[0]), batch).astype(np.float32)
     return random.random(shape, np.float32)

@@ -27,6 +27,7 @@ from cnnc.onnx.train_step.random_bits import SEED
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.reference.registry import Random
 from cnnc.training.divergence import diverged
+from cnnc.training.mixing import as_probabilities
 from cnnc.training.objective import Feeds, Runner, feeds_of
 from cnnc.training.run import Engine, Run, StepBatch, StepResult
 
@@ -173,7 +174,10 @@ def _targets(step: StepGraph, run: Run, columns: tuple[Array, ...]) -> dict[str,
     by_output = {term.output.name: term.column for term in reversed(run.objective.terms) if term.column is not None}
     targets = {}
     for target in step.targets:
-        column = columns[by_output[target.output]]
+        index = by_output[target.output]
+        column = columns[index]
+        if target.kind == "probabilities":
+            column = as_probabilities(column, run.objective.target_columns[index])[:, : target.shape[0]]
         targets[target.name] = column.reshape(len(column), *target.shape)
     return targets
 

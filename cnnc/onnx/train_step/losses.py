@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 from cnnc.onnx.train_step.step_emitter import StepEmitter
 from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.training.losses import LEAST_MASS
 
 
 class LossTensors(NamedTuple):
@@ -29,11 +30,25 @@ StepLoss = Callable[[StepEmitter, Any, str, str], LossTensors]
 LOSSES: dict[type[Loss], StepLoss] = {}
 
 
+SOFT_LOSSES: dict[type[Loss], StepLoss] = {}
+"""The same for targets that are probabilities (N, C) in place of labels."""
+
+
 def loss_of(cls: type[Loss]) -> Callable[[StepLoss], StepLoss]:
     """Registers the function of a loss."""
 
     def register(function: StepLoss) -> StepLoss:
         LOSSES[cls] = function
+        return function
+
+    return register
+
+
+def soft_loss_of(cls: type[Loss]) -> Callable[[StepLoss], StepLoss]:
+    """Registers the function of a loss on probabilities."""
+
+    def register(function: StepLoss) -> StepLoss:
+        SOFT_LOSSES[cls] = function
         return function
 
     return register
@@ -61,6 +76,26 @@ def _cross_entropy(e: StepEmitter, loss: CrossEntropy, scores: str, labels: str)
         mask = e.new("Unsqueeze", counts, e.sizes(1))
         gradient, terms = e.new("Mul", gradient, mask), e.new("Mul", terms, mask)
     value = e.new("Neg", e.new("Div", e.reduce("Sum", terms, [0, *axes]), total))
+    return LossTensors(value, e.new("Div", gradient, total))
+
+
+@soft_loss_of(CrossEntropy)
+def _soft_cross_entropy(e: StepEmitter, loss: CrossEntropy, scores: str, probabilities: str) -> LossTensors:
+    """−Σ t·log softmax(scores) over the classes, mean over the examples, or over the sum of t where labels may not count."""
+    assert e.node is not None
+    classes, axes = e.node.type.channels, list(range(1, 1 + e.node.type.rank + 1))
+    target = e.reshape(probabilities, -1, *e.node.type.shape)
+    mass = e.new("Unsqueeze", e.reduce("Sum", target, [1]), e.sizes(1))  # (N, 1, ...)
+    if loss.ignore is None:
+        total = e.new("Cast", e.new("Size", mass), to=TensorProto.FLOAT)
+    else:
+        total = e.new("Max", e.reduce("Sum", mass, [0, *axes]), e.number(LEAST_MASS))
+    if loss.smoothing:
+        spread = e.new("Mul", mass, e.number(loss.smoothing / classes))
+        target = e.new("Add", e.new("Mul", target, e.number(1 - loss.smoothing)), spread)
+    logs = e.new("LogSoftmax", scores, axis=1)
+    gradient = e.new("Sub", e.new("Mul", e.new("Exp", logs), mass), target)
+    value = e.new("Neg", e.new("Div", e.reduce("Sum", e.new("Mul", logs, target), [0, *axes]), total))
     return LossTensors(value, e.new("Div", gradient, total))
 
 

@@ -15,6 +15,7 @@ from cnnc.network import check
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.train_step.losses import LOSSES as STEP_LOSSES
+from cnnc.onnx.train_step.losses import SOFT_LOSSES as STEP_SOFT_LOSSES
 from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import StepEmitter
@@ -74,6 +75,29 @@ def test_a_loss_and_its_gradient(loss: Loss, shape: tuple[int, ...], opset: int,
     assert found["value"].shape == ()
     np.testing.assert_allclose(found["value"], expected.value, rtol=1e-6)
     np.testing.assert_allclose(to_channels_last(found["gradient"]), expected.gradient, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss.takes_probabilities], ids=repr)
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_a_loss_on_probabilities_and_its_gradient(loss: Loss, scale: float) -> None:
+    random = np.random.default_rng(4)
+    outputs = (random.normal(size=(5, 4)) * scale).astype(np.float32)
+    target = random.dirichlet(np.ones(4), 5).astype(np.float32)
+    if loss.ignored_label is not None:
+        target[0] *= 0.3
+        target[1] = 0
+    e = emitter_at((4,))
+    e.add_input("outputs", ("N", 4))
+    e.add_input("target", ("N", 4), TensorProto.FLOAT)
+    tensors = STEP_SOFT_LOSSES[type(loss)](e, loss, "outputs", "target")
+    found = computed(
+        e,
+        {"outputs": outputs, "target": target},
+        {"value": (tensors.value, TensorProto.FLOAT), "gradient": (tensors.gradient, TensorProto.FLOAT)},
+    )
+    expected = compute_loss(loss, outputs.astype(np.float64), target)
+    np.testing.assert_allclose(found["value"], expected.value, rtol=1e-6)
+    np.testing.assert_allclose(found["gradient"], expected.gradient, rtol=2e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("count", [0, 5])
