@@ -200,7 +200,7 @@ class Columns(Kind):
         return "the name of a column, its number from 1, first or last, or a list of these"
 
 
-class Interval(Kind):
+class NumberRange(Kind):
     """Two numbers in a list, the smaller one first."""
 
     example: ClassVar[str] = "[0, 4095]"

@@ -35,7 +35,7 @@ FILES = fetch.DataFiles(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
     ),
-    aliases=("fashion-mnist",),
+    aliases=("fashion-mnist", "FashionMNIST", "FashionMNIST/raw"),
 )
 
 _DIGITS = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4, 3, 5, 3, 6, 1, 7]  # the first training labels of MNIST

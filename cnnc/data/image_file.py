@@ -194,7 +194,7 @@ def decode_image(data: bytes, shape: tuple[int, ...], rule: PixelRule = DEFAULT_
     values = None
     try:
         image, size, conversions = _open(data, (width, height))
-        mode = image.mode
+        mode, loses_colours = image.mode, channels == 1 and _has_colours(image)
         if mode[0] in "FI":
             numbers = np.asarray(image)
             image, conversion = _eight_bits(numbers, rule.value_range)
@@ -202,8 +202,7 @@ def decode_image(data: bytes, shape: tuple[int, ...], rule: PixelRule = DEFAULT_
         else:
             image, conversion = _opaque(image, rule.background)
         conversions += [conversion] if conversion else []
-        if channels == 1 and mode.split(";")[0] not in _GREY_MODES:
-            conversions.append(TO_GREY)
+        conversions += [TO_GREY] if loses_colours else []
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = image.resize((width, height), BILINEAR)
@@ -214,6 +213,14 @@ def decode_image(data: bytes, shape: tuple[int, ...], rule: PixelRule = DEFAULT_
     pixels = np.asarray(image, np.uint8).reshape(height, width, channels)
     # (H, W, C) -> (C, H, W)
     return DecodedImage(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)), size, "; ".join(conversions), mode, values)
+
+
+def _has_colours(image: Image.Image) -> bool:
+    """Whether an image has a mode of colours, or a palette that is not grey."""
+    if image.mode != "P":
+        return image.mode.split(";")[0] not in _GREY_MODES
+    palette = image.getpalette("RGB") or []
+    return not palette[0::3] == palette[1::3] == palette[2::3]
 
 
 def _opaque(image: Image.Image, background: str | None) -> tuple[Image.Image, str]:

@@ -17,6 +17,7 @@ from cnnc.data.idx import read_split
 # the same content, so files found on the disk are not compared with them.
 FILES = fetch.DataFiles(
     name="mnist",
+    aliases=("MNIST", "MNIST/raw"),  # as torchvision unpacks it
     files=(
         fetch.RemoteFile(
             "train-images-idx3-ubyte.gz", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"

@@ -4,7 +4,7 @@ A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the sam
 line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
 finds out whether the first line is a header, whether the first column numbers the lines or holds timestamps, and whether
 the label stands last; what it finds is reported. The source may name all that: `label=`, `index=`, `header=`. `number_format`
-finds out how numbers are written. A .npz holds x (N, C, T) and y; `npz` reads it.
+finds out how numbers are written. A folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
 
 In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels, of which the
 same fraction of each class becomes the test split; or values (N, targets) for a network that predicts numbers. Classes are the
@@ -20,16 +20,19 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.files import reason
 from cnnc.core.tensor import format_shape
 from cnnc.data import Report, Request, ignore_report
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines
 from cnnc.data.number_format import AmbiguousNumbers, find_number_format
+from cnnc.data.shares import SHARES, TRAINING, given_shares, share_of
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
 from cnnc.data.table_layout import (
     NOTHING_WANTED,
@@ -47,59 +50,106 @@ from cnnc.data.table_layout import (
 from cnnc.diagnostics import CnncError
 
 _SEPARATOR_LINE = re.compile(r"sep=([;,\t])", re.IGNORECASE)  # as spreadsheet programs write it
+_SUFFIXES = (".csv", ".tsv", ".txt")
+_SHOWN = 3
 _LARGEST = float(np.finfo(np.float32).max)
 
 
 def read(request: Request) -> Dataset:
-    """Reads the series of a file. Raises CnncError E602, E603."""
+    """Reads the series of a file, or of the files of a folder. Raises CnncError E602, E603."""
     path = locate(request, "series", "series.csv")
     if path.suffix.lower() == ".npz":
         from cnnc.data import npz
 
         return npz.read_file(request, path, "series")
     shape = _shape(request)
-    values = array("f")
-    labels: list[list[str]] = []
-    lines: list[int] = []
-    length = math.prod(shape) if shape else 0
-    for line, label, row in _rows(path, request, length):
-        length = length or len(row)
-        if len(row) != length:
-            whose = "the network takes" if shape else "the first line has"
-            raise bad_file(f"{path}:{line}", f"expected {length} values, which {whose}, found {len(row)}")
-        values.extend(row)
-        labels.append(label)
-        lines.append(line)
-    if not labels:
-        raise bad_file(path, "expected series, found none")
+    files, unread = _files(path) if path.is_dir() else ({TRAINING: path}, ())
+    if unread:
+        request.report(f"{path}: not read: {', '.join(unread[:_SHOWN])}" + (", ..." if len(unread) > _SHOWN else ""))
+    table = _Table(math.prod(shape) if shape else 0)
+    for share, file in files.items():
+        table.read(file, request, SHARES.index(share))
     # (N * T,) -> (N, 1, T)
-    series = np.frombuffer(values, np.float32).reshape(len(labels), *(shape or (1, length)))
-    facts = ReadFacts(str(path))
-    if not labels[0]:
-        request.report(f"{path}: no labels: each line has the {length} values that the network takes")
-        train, test = split_off_test(request, path, Split((series,), ()), None)
-        return Dataset("series", (), train, test, facts=facts)
-    if request.target_values:
-        targets = _target_values(path, lines, labels, request.target_values)
-        train, test = split_off_test(request, path, Split.of(series, targets), None)
-        return Dataset("series", (), train, test, facts=facts)
-    classes, class_indices = class_indices_of([label for (label,) in labels])
-    require_classes(request, classes, path, "" if request.label else "; `label=` names another column of labels")
-    report_classes(request, path, classes, class_indices)
-    train, test = split_off_test(request, path, Split.of(series, class_indices), class_indices)
+    series = np.frombuffer(table.values, np.float32).reshape(len(table.labels), *(shape or (1, table.length)))
+    classes: tuple[str, ...] = ()
+    targets: NDArray[Any] | None = None
+    if not table.labels[0]:
+        request.report(f"{path}: no labels: each line has the {table.length} values that the network takes")
+    elif request.target_values:
+        targets = table.target_values()
+    else:
+        classes, targets = class_indices_of([label for (label,) in table.labels])
+        require_classes(request, classes, path, "" if request.label else "; `label=` names another column of labels")
+        report_classes(request, path, classes, targets)
+    examples = Split((series,), () if targets is None else (targets,))
+    labels = targets if classes else None
+    facts = ReadFacts(str(path), unread)
+    if len(files) > 1:
+        train, validation, test = given_shares(request, path, classes, examples, labels, np.array(table.shares))
+        return Dataset("series", classes, train, test, facts=facts, validation=validation)
+    train, test = split_off_test(request, path, examples, labels)
     return Dataset("series", classes, train, test, facts=facts)
 
 
-def _target_values(path: Path, lines: list[int], targets: list[list[str]], count: int) -> NDArray[np.float32]:
-    """Targets as numbers (N, count). Raises CnncError E602."""
-    values = array("f")
-    for line, cells in zip(lines, targets, strict=True):
-        for cell in cells:
-            value = parse_number(cell)
-            if value is None or abs(value) > _LARGEST:
-                raise bad_file(f"{path}:{line}", f"expected a number as target, found {cell[:40]!r}")
-            values.append(value)
-    return np.frombuffer(values, np.float32).reshape(len(targets), count)
+class _Table:
+    """The examples of one or several files, in order: values one after the other, and of each example the labels or targets, its
+    share, and its line."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._whose = "the network takes" if length else "the first line has"
+        self.values = array("f")
+        self.labels: list[list[str]] = []
+        self.shares: list[int] = []
+        self._lines: list[str] = []
+
+    def read(self, path: Path, request: Request, share: int) -> None:
+        """Adds the examples of a file, at least one. Raises CnncError E602."""
+        before = len(self.labels)
+        for line, label, row in _rows(path, request, self.length):
+            self.length = self.length or len(row)
+            if len(row) != self.length:
+                raise bad_file(
+                    f"{path}:{line}", f"expected {self.length} values, which {self._whose}, found {len(row)}"
+                )
+            self.values.extend(row)
+            self.labels.append(label)
+            self._lines.append(f"{path}:{line}")
+        if len(self.labels) == before:
+            raise bad_file(path, "expected series, found none")
+        self.shares += [share] * (len(self.labels) - before)
+
+    def target_values(self) -> NDArray[np.float32]:
+        """The targets as numbers (N, targets). Raises CnncError E602."""
+        values = array("f")
+        for where, cells in zip(self._lines, self.labels, strict=True):
+            for cell in cells:
+                value = parse_number(cell)
+                if value is None or abs(value) > _LARGEST:
+                    raise bad_file(where, f"expected a number as target, found {cell[:40]!r}")
+                values.append(value)
+        return np.frombuffer(values, np.float32).reshape(len(self.labels), -1)
+
+
+def _files(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The tables of a folder by their shares, such as train.csv and test.csv or Name_TRAIN.tsv, and the files that are not read: others,
+    and a table that lacks columns of train.csv, as one without labels does. Raises CnncError E602."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise bad_file(folder, f"cannot be read ({reason(error)})") from error
+    found: dict[str, Path] = {}
+    for path in files:
+        shares = {share_of(word) for word in re.split(r"[\W\d_]+", path.stem)} - {None}
+        if path.suffix.lower() in _SUFFIXES and len(shares) == 1:
+            found.setdefault(str(shares.pop()), path)
+    if TRAINING not in found:
+        raise bad_file(folder, "expected tables train.csv and test.csv, found no table of training", "name the file")
+    columns = {
+        share: max((len(cells) for _, cells in islice(_lines(path), 2)), default=0) for share, path in found.items()
+    }
+    kept = {share: found[share] for share in SHARES if share in found and columns[share] >= columns[TRAINING]}
+    return kept, tuple(path.name for path in files if path not in kept.values())
 
 
 def _shape(request: Request) -> tuple[int, ...]:
@@ -156,6 +206,9 @@ def _layout(path: Path, request: Request, sample: list[list[str]], length: int) 
         layout = find_layout(sample, length, request.classes, wanted, request.target_values)
     except ColumnError as error:
         raise bad_file(path, str(error), error.help) from error
+    if max(layout.not_values, default=0) >= len(sample[0]):
+        problem = f"the first line has {len(sample[0])} cells, most lines have more"
+        raise bad_file(path, problem, "give all lines, a header too, the same number of cells")
     if request.target_values not in (0, len(layout.targets)):
         count, columns = request.target_values, len(layout.targets)
         message = f"label= names {columns} column{'s' * (columns != 1)}; the network's output has {count} values"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnc.core.arguments import Choice, Colour, Columns, Interval, OptionalFlag, Real, String, Whole, arg
+from cnnc.core.arguments import Choice, Colour, Columns, NumberRange, OptionalFlag, Real, String, Whole, arg
 from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -13,8 +13,18 @@ from cnnc.recipe.declaration import TrainStatement, register
 class Data(TrainStatement):
     """The data set to train on.
 
-    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, shards, npz, text, series or audio
-    with a path in quotes.
+    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files, with a path in quotes, relative to the
+    current folder, to --data or to CNNC_DATA:
+
+    - images: a folder or .zip, photos/cat/1.jpg; with shares, photos/train/cat/1.jpg, photos/val/... and photos/test/...
+    - shards: tar archives of images and labels, "train-{000..099}.tar".
+    - series: a table, .csv or .tsv; each line has a label or numbers to predict, and the values of the input.
+    - text: a .tsv; each line has a label, a tab, and a sentence.
+    - audio: a folder or .zip of recordings, words/yes/1.wav, with shares as those of images.
+    - npz: arrays x and y, or named as the inputs and outputs; with shares, x_val, y_val, x_test and y_test.
+
+    Shares that the files do not give are drawn. Images are turned as EXIF says, stretched to the input, grey or RGB by its channels,
+    and scaled to 0 to 1. `cnnc data` shows all this without training; docs/data.md explains each kind.
     """
 
     keyword = "data"
@@ -25,7 +35,9 @@ class Data(TrainStatement):
         String(bare=False), positional=True, default=None, help="file or folder, for data sets of your own"
     )
     val: float = arg(
-        Real(0, 1, open_above=True), default=0.1, help="fraction of the training data that is held back for validation"
+        Real(0, 1, open_above=True),
+        default=0.1,
+        help="fraction of the training data that is held back for validation if the files give no validation share",
     )
     test: float = arg(
         Real(0, 1, open_below=True, open_above=True),
@@ -35,26 +47,32 @@ class Data(TrainStatement):
     label: tuple[str | int, ...] | None = arg(
         Columns(),
         default=None,
-        help="column of the label: its name, its number from 1, first or last; a list of columns for several targets",
+        help="of a table, the column of the label: its name, its number from 1, first or last; a list of columns for several targets",
     )
     index: tuple[str | int, ...] | None = arg(
-        Columns(), default=None, help="columns that are not read, such as row numbers, names and timestamps"
+        Columns(), default=None, help="of a table, columns that are not read, such as row numbers, names and timestamps"
     )
     header: bool | None = arg(
-        OptionalFlag(), default=None, help="whether the first line names the columns (default auto: found out)"
+        OptionalFlag(), default=None, help="of a table, whether the first line names the columns (default auto)"
     )
     decimal: str | None = arg(
-        Choice(("point", "comma")), default=None, help="the decimal mark of numbers (default: found out)"
+        Choice(("point", "comma")), default=None, help="of a table, the decimal mark (default: as the numbers show)"
     )
     background: str | None = arg(
         Colour(),
         default=None,
-        help="colour below transparent pixels (default: white; black below an image that is white itself)",
+        help="of images, the colour below transparent pixels (default: white; black below an image that is white itself)",
     )
     range: tuple[float, float] | None = arg(
-        Interval(),
+        NumberRange(),
         default=None,
-        help="values of 16-bit and float images that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
+        help="of images of 16 bits or floats, the values that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
+    )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
     )
 
     rate: int | None = arg(

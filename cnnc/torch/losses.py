@@ -1,6 +1,7 @@
 """The losses on PyTorch, in a table keyed by the classes of recipe/losses.py; autograd differentiates them.
 
-In: the statement, activations and targets, channels first: (N, C) or (N, C, *spatial), with labels of (N) or (N, *spatial).
+In: the statement, activations and targets, channels first: (N, C) or (N, C, *spatial), with labels of (N) or (N, *spatial),
+or with probabilities of the classes, of the shape of the activations.
 Out: the mean over the batch, a scalar of at least float32.
 """
 
@@ -13,17 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
-from cnnc.training.losses import LEAST_MASS, are_probabilities
+from cnnc.recipe.losses import L1, Balance, Bce, CrossEntropy, Focal, Huber, Loss, Mse
+from cnnc.training.losses import are_probabilities
 from cnnc.training.objective import Objective, Term
 
 TorchLoss = Callable[[Any, Tensor, Tensor], Tensor]
 """(statement, activations, targets) -> mean loss"""
 
 LOSSES: dict[type[Loss], TorchLoss] = {}
-
-SOFT_LOSSES: dict[type[Loss], TorchLoss] = {}
-"""The same for targets that are probabilities, of the shape of the activations, in place of labels."""
 
 Fn = TypeVar("Fn", bound=TorchLoss)
 
@@ -45,31 +43,65 @@ def loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
     return register
 
 
-def soft_loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
-    """Registers the function of a loss on probabilities."""
-
-    def register(function: Fn) -> Fn:
-        SOFT_LOSSES[cls] = function
-        return function
-
-    return register
-
-
 @loss_of(CrossEntropy)
-def cross_entropy(loss: CrossEntropy, scores: Tensor, labels: Tensor) -> Tensor:
-    if loss.ignore is None:
-        return F.cross_entropy(scores, labels, label_smoothing=loss.smoothing)
-    total = F.cross_entropy(scores, labels, ignore_index=loss.ignore, reduction="sum", label_smoothing=loss.smoothing)
-    return total / (labels != loss.ignore).sum().clamp(min=1)  # a batch without labels that count costs 0
+def cross_entropy(loss: CrossEntropy, scores: Tensor, target: Tensor) -> Tensor:
+    """The mean over the labels that count, with their weights; a batch without such labels costs 0."""
+    weights = None if loss.weights is None else _numbers(loss.weights, scores)
+    if target.is_floating_point():
+        return _cross_entropy_of_shares(loss, scores, target, weights)
+    if loss.ignore is None and weights is None:
+        return F.cross_entropy(scores, target, label_smoothing=loss.smoothing)
+    ignored = -100 if loss.ignore is None else loss.ignore  # -100 is what PyTorch ignores by default
+    total = F.cross_entropy(
+        scores, target, weights, ignore_index=ignored, reduction="sum", label_smoothing=loss.smoothing
+    )
+    counts = target != ignored
+    if weights is None:
+        return total / counts.sum().clamp(min=1)
+    return total / (weights[target * counts] * counts).sum().clamp(min=_least(scores))
 
 
-@soft_loss_of(CrossEntropy)
-def soft_cross_entropy(loss: CrossEntropy, scores: Tensor, probabilities: Tensor) -> Tensor:
+def _cross_entropy_of_shares(loss: CrossEntropy, scores: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
+    """−Σ w·t·log softmax(scores) for shares t of the classes, divided by Σ w·t."""
+    by_class = scores.new_ones(1) if weights is None else weights
+    by_class = _by_channel(by_class, scores)
+    total = (shares * by_class).sum().clamp(min=_least(scores))
+    target = (1 - loss.smoothing) * shares + loss.smoothing / scores.shape[1] * shares.sum(1, keepdim=True)
+    return -(target * by_class * F.log_softmax(scores, 1)).sum() / total
+
+
+@loss_of(Focal)
+def focal(loss: Focal, scores: Tensor, target: Tensor) -> Tensor:
+    """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t."""
+    logs = F.log_softmax(scores, 1)
+    q = (-torch.expm1(logs)).clamp(min=_least(scores))
+    losses = -(q**loss.gamma) * logs
+    if loss.alpha is not None:
+        losses = losses * _by_channel(_numbers(loss.alpha, scores), scores)
+    if target.is_floating_point():
+        return (losses * target).sum() / target.sum().clamp(min=_least(scores))
     if loss.ignore is None:
-        return F.cross_entropy(scores, probabilities, label_smoothing=loss.smoothing)
-    mass = probabilities.sum(1, keepdim=True)
-    target = (1 - loss.smoothing) * probabilities + loss.smoothing / scores.shape[1] * mass
-    return -(target * F.log_softmax(scores, 1)).sum() / mass.sum().clamp(min=LEAST_MASS)
+        return losses.gather(1, target.unsqueeze(1)).mean()
+    counts = target != loss.ignore
+    of_labels = losses.gather(1, (target * counts).unsqueeze(1)).squeeze(1)
+    return (of_labels * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _least(scores: Tensor) -> float:
+    """What a sum is divided by where no label of a batch counts."""
+    least: float = torch.finfo(scores.dtype).tiny
+    return least
+
+
+def _numbers(weights: Balance, scores: Tensor) -> Tensor:
+    """Weights that training has computed or the source gives."""
+    assert isinstance(weights, tuple)
+    return scores.new_tensor(weights)
+
+
+def _by_channel(numbers: Tensor, scores: Tensor) -> Tensor:
+    """One number, or one for each channel, in a shape that multiplies (N, C, *spatial)."""
+    return numbers.reshape(-1, *[1] * (scores.dim() - 2))
 
 
 @loss_of(Mse)
@@ -89,7 +121,10 @@ def huber(loss: Huber, outputs: Tensor, target: Tensor) -> Tensor:
 
 @loss_of(Bce)
 def bce(loss: Bce, scores: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(scores, target)
+    if loss.pos_weight is None:
+        return F.binary_cross_entropy_with_logits(scores, target)
+    pos_weight = _by_channel(_numbers(loss.pos_weight, scores), scores)
+    return F.binary_cross_entropy_with_logits(scores, target, pos_weight=pos_weight)
 
 
 def batch_loss(
@@ -107,8 +142,7 @@ def batch_loss(
     for term, share in zip(objective.terms, shares or [1.0] * len(objective.terms), strict=True):
         scores = _exact(activations[term.node.name])
         target = _target(objective, term, activations, targets)
-        table = SOFT_LOSSES if are_probabilities(term.loss, target) else LOSSES
-        value = table[type(term.loss)](term.loss, scores, target)
+        value = LOSSES[type(term.loss)](term.loss, scores, target)
         weight = term.loss.weight * share
         value = value * weight if weight != 1 else value
         total = value if total is None else total + value

@@ -44,7 +44,9 @@ def test_each_file_becomes_its_column(small: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("name", ["{dotted}", "{plain}/{dotted}", "{dotted}/{plain}", "{dotted}/{dotted}"])
+@pytest.mark.parametrize(
+    "name", ["{dotted}", "{plain}/{dotted}", "{dotted}/{plain}", "{dotted}/{dotted}", "MNIST/raw/{plain}"]
+)
 def test_names_that_archivers_give(small: Path, name: str, zipped: bool) -> None:
     for packed in NAMES:
         plain = packed.removesuffix(".gz")
@@ -52,7 +54,7 @@ def test_names_that_archivers_give(small: Path, name: str, zipped: bool) -> None
         (small / packed).unlink()
         path = small / name.format(plain=plain, dotted=plain.replace("-idx", ".idx"))
         path = path.with_name(f"{path.name}.gz") if zipped else path
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data if zipped else gzip.decompress(data))
     assert load("mnist", small).train.labels.tolist() == [7, 0, 9]
 

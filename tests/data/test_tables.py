@@ -171,3 +171,37 @@ def test_prediction_reads_the_table_of_the_training_with_and_without_targets(tmp
         place = write(tmp_path, *(",".join(line.split(",")[columns]) for line in lines))
         assert np.array_equal(read_unlabelled(place, 2, wanted=wanted), whole), columns
     assert whole[3].tolist() == [3.5, 9.25]
+
+
+def test_a_folder_with_a_table_for_each_share(tmp_path: Path) -> None:
+    def rows(first: int, count: int) -> str:
+        return "label,a,b\n" + "".join(f"{'ab'[n % 2]},{n},{n}.5\n" for n in range(first, first + count))
+
+    for name, first in (("Beats_TRAIN.csv", 0), ("beats-val.csv", 20), ("Beats_TEST.csv", 30)):
+        (tmp_path / name).write_text(rows(first, 4), encoding="utf-8")
+    (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+    data, lines = loaded_and_reported("series", tmp_path, inputs=TWO, classes=2)
+    assert data.validation is not None
+    for share, first in ((data.train, 0), (data.validation, 20), (data.test, 30)):
+        assert share.images[:, 0].tolist() == [first, first + 1, first + 2, first + 3]
+    assert lines == [
+        "PLACE: not read: notes.md",
+        "PLACE: 2 classes: a 6, b 6",
+        "PLACE: 4 training, 4 validation and 4 test examples",
+    ]
+
+
+def test_a_table_of_kaggle_without_labels_is_no_test_share(tmp_path: Path) -> None:
+    rows = [f"{'ab'[n % 2]},{n},{n}.5" for n in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["label,a,b", *rows]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text("\n".join(["a,b", *(row[2:] for row in rows)]), encoding="utf-8")
+    data, lines = loaded_and_reported("series", tmp_path, inputs=TWO, classes=2)
+    assert (len(data.train), len(data.test)) == (18, 2)
+    assert "PLACE: not read: test.csv" in lines
+    (tmp_path / "train.csv").unlink()
+    assert "found no table of training" in refused("series", tmp_path, inputs=TWO)
+
+
+def test_lines_longer_than_the_first(tmp_path: Path) -> None:
+    place = write(tmp_path, "a,b", *("x,1,2" for _ in range(4)))
+    assert "the first line has 2 cells, most lines have more" in refused("series", place, label=(-1,))

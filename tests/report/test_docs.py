@@ -31,6 +31,8 @@ PAGES = sorted(DOCS.glob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LECTURE = DOCS / "lecture.md"
 """Its commands build on one another: tests/docs/test_lecture.py runs them in order."""
+OWN_DATA = DOCS / "data.md"
+"""Likewise, by tests/docs/test_data_page.py."""
 LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
 
@@ -53,7 +55,7 @@ def networks(page: Path) -> dict[str, str]:
 def sessions() -> Iterator[Any]:
     for page in PAGES:
         for language, text in blocks(page):
-            if language == "console" and page != LECTURE:
+            if language == "console" and page not in (LECTURE, OWN_DATA):
                 command, _, output = text.removeprefix("$ ").partition("\n")
                 yield pytest.param(page, command, output, id=f"{page.stem}: {command}")
 
@@ -211,7 +213,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
-        if match[1] != "console" or page == LECTURE:
+        if match[1] != "console" or page in (LECTURE, OWN_DATA):
             return match[0]
         command, _, output = match[2].removeprefix("$ ").partition("\n")
         with TemporaryDirectory() as folder:

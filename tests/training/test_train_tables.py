@@ -11,7 +11,7 @@ from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.language.synonyms import is_train_statement
 from cnnc.network import check
 from cnnc.onnx.train_step.losses import LOSSES as STEP_LOSSES
-from cnnc.onnx.train_step.losses import SOFT_LOSSES as STEP_SOFT_LOSSES
+from cnnc.onnx.train_step.losses import LOSSES_OF_SHARES
 from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
 from cnnc.onnx.train_step.metrics import OUTPUTS as STEP_OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES as STEP_UPDATES
@@ -19,14 +19,14 @@ from cnnc.ops import OPS
 from cnnc.recipe.augmentation import Augment
 from cnnc.recipe.declaration import TRAIN_STATEMENTS, TrainStatement, kinds_of
 from cnnc.recipe.losses import Loss
-from cnnc.recipe.metrics import Metric
+from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.optimizers import Optimizer
 from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.schedules import Schedule
 from cnnc.recipe.statements import Data
 from cnnc.report.reference import first_line
 from cnnc.training.augment import MOVES, STEPS
-from cnnc.training.losses import LOSSES, SOFT_LOSSES
+from cnnc.training.losses import LOSSES
 from cnnc.training.metrics import COUNTERS
 from cnnc.training.mixing import MIXES
 from cnnc.training.objective import OUTPUTS, SCORES
@@ -39,7 +39,6 @@ CASES = "tests/training/statement_cases.py"
 TABLES: tuple[dict[Any, Any], ...] = (UPDATES, LOSSES, COUNTERS, STEP_UPDATES, STEP_LOSSES, STEP_METRICS)
 TORCH_UPDATES = {n for d in ("optimizer_of", "update_of") for n in registered_names(PACKAGE / "torch/optimizers.py", d)}
 TORCH_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "loss_of")
-TORCH_SOFT_LOSSES = registered_names(PACKAGE / "torch" / "losses.py", "soft_loss_of")
 STATEMENTS = [cls for kinds in TRAIN_STATEMENTS.values() for cls in kinds.values()]
 
 
@@ -69,14 +68,8 @@ def loss_holes() -> Iterator[str]:
             yield f"loss {name} has no ONNX nodes: @loss_of({cls.__name__}) in cnnc/onnx/train_step/losses.py"
         if cls.__name__ not in TORCH_LOSSES:
             yield f"loss {name} is not on PyTorch: @loss_of({cls.__name__}) in cnnc/torch/losses.py"
-        soft = {
-            "training": cls in SOFT_LOSSES,
-            "onnx/train_step": cls in STEP_SOFT_LOSSES,
-            "torch": cls.__name__ in TORCH_SOFT_LOSSES,
-        }
-        for folder, has_function in soft.items():
-            if has_function != cls.takes_probabilities:
-                yield f"loss {name} takes probabilities: @soft_loss_of({cls.__name__}) in cnnc/{folder}/losses.py, if it does"
+        if (cls in LOSSES_OF_SHARES) != cls.takes_probabilities:
+            yield f"loss {name} takes probabilities: add it to LOSSES_OF_SHARES in cnnc/onnx/train_step/losses.py, if it does"
         if not any(type(loss) is cls for loss in cases.LOSSES):
             yield f"loss {name} has no gradient check: add {cls.__name__}.make(...) to LOSSES in {CASES}"
         for layer in cls.included_layers:
@@ -190,4 +183,4 @@ def test_the_example_of_a_statement_is_one_of_it(cls: type[TrainStatement]) -> N
     if cls.kind:
         filled = getattr(network.recipe, cls.field or cls.keyword)
         statement = filled[-1] if cls.repeatable else filled
-        assert isinstance(statement, cls) or statement == cls.kind
+        assert isinstance(statement, cls) or metric_named(statement) is cls

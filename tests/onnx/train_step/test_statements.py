@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cnnc.network import check
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.train_step.losses import LOSSES as STEP_LOSSES
-from cnnc.onnx.train_step.losses import SOFT_LOSSES as STEP_SOFT_LOSSES
+from cnnc.onnx.train_step.losses import LOSSES_OF_SHARES
 from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import StepEmitter
@@ -23,7 +24,7 @@ from cnnc.recipe.losses import Loss
 from cnnc.recipe.optimizers import Optimizer
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
-from cnnc.training.metrics import mean_iou
+from cnnc.training.metrics import COUNTERS, ConfusionCounter, score_of
 from cnnc.training.optimizers import clip_gradients as clip_in_numpy
 from cnnc.training.optimizers import update
 from tests.training.statement_cases import LOSSES, METRICS, OPTIMIZERS, MetricCase
@@ -89,7 +90,7 @@ def test_a_loss_on_probabilities_and_its_gradient(loss: Loss, scale: float) -> N
     e = emitter_at((4,))
     e.add_input("outputs", ("N", 4))
     e.add_input("target", ("N", 4), TensorProto.FLOAT)
-    tensors = STEP_SOFT_LOSSES[type(loss)](e, loss, "outputs", "target")
+    tensors = LOSSES_OF_SHARES[type(loss)](e, loss, "outputs", "target")
     found = computed(
         e,
         {"outputs": outputs, "target": target},
@@ -100,10 +101,10 @@ def test_a_loss_on_probabilities_and_its_gradient(loss: Loss, scale: float) -> N
     np.testing.assert_allclose(found["gradient"], expected.gradient, rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("loss", [row for row in LOSSES if row.ignored_label is not None], ids=repr)
 @pytest.mark.parametrize("count", [0, 5])
-def test_ignored_labels_outside_the_classes_count_nothing(count: int) -> None:
+def test_ignored_labels_outside_the_classes_count_nothing(loss: Loss, count: int) -> None:
     """255 marks borders in label maps; a batch of borders alone has loss and gradient 0."""
-    (loss,) = [row for row in LOSSES if row.ignored_label == 2]
     loss = loss.replace(ignore=255)
     labels = np.full((2, 3), 255)
     labels.flat[:count] = 1
@@ -168,7 +169,11 @@ def test_gradients_are_clipped_as_in_numpy(norm: float, opset: int) -> None:
 
 FINISHED: dict[str, Callable[[Array, int], float]] = {
     "psnr": lambda total, count: 10 * math.log10(count / total) if total else math.inf,
-    "iou": lambda total, count: mean_iou(total),
+    **{
+        metric.kind: partial(lambda metric, total, count: score_of(metric, total), metric)
+        for metric, counter in COUNTERS.items()
+        if issubclass(counter, ConfusionCounter)
+    },
 }
 """What a host makes of the sums where it is not total/count, as onnx/train_step/metrics.py says."""
 
