@@ -138,7 +138,8 @@ def start_sizes(spec: InputSpec, facts: Facts, given: NDArray[Any] | None = None
 
 
 def _image(spec: InputSpec, facts: Facts, given: NDArray[Any] | None, start: Mapping[str, int]) -> dict[str, Any]:
-    """How a drawing is framed, the width of the pen in pixels, and whether it is dark on light, as the examples are."""
+    """How a drawing is framed, the width of the pen in pixels, and whether it is dark on light, as the examples are; and the
+    colour below transparent pixels, null where white or black are tried."""
     height, width = (size if isinstance(size, int) else start[size] for size in spec.shape[1:])
     side = min(height, width)
     frame = _FRAMES.get(str(facts.data.get("name")), {"box": 0, "centre": "mass", "says": "", "brush": 11})
@@ -152,7 +153,16 @@ def _image(spec: InputSpec, facts: Facts, given: NDArray[Any] | None, start: Map
         "frame": {key: frame[key] for key in ("box", "centre", "says")},
         "brush": round(side / float(frame["brush"]), 1),
         "inverted": inverted,
+        "background": _colour(facts.data_options.get("background")),
     }
+
+
+def _colour(name: str | None) -> list[int] | None:
+    """Red, green and blue of a colour of the language."""
+    if name is None:
+        return None
+    digits = {"white": "ffffff", "grey": "808080", "black": "000000"}.get(name, name.removeprefix("#"))
+    return list(bytes.fromhex(digits))
 
 
 def _is_unit(given: NDArray[Any]) -> bool:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnc.core.arguments import Choice, Colour, Columns, NumberRange, OptionalFlag, Real, String, Whole, arg
+from cnnc.core.arguments import (
+    Choice,
+    Colour,
+    Colours,
+    Columns,
+    NumberRange,
+    OptionalFlag,
+    Real,
+    String,
+    Strings,
+    Whole,
+    arg,
+)
 from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -74,6 +86,22 @@ class Data(TrainStatement):
         help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
         " each example once)",
     )
+    labels: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the .csv or .tsv file that names the image or images of each example, and its label or targets",
+    )
+    masks: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the folder of masks, images of the same names that hold the class of each pixel",
+    )
+    colours: tuple[str, ...] | None = arg(
+        Colours(), default=None, help="with masks: the colours of the masks in the order of their classes"
+    )
+    classes: tuple[str, ...] | None = arg(
+        Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
+    )
 
     rate: int | None = arg(
         Whole(1, MAX_RATE),
@@ -95,13 +123,13 @@ class Data(TrainStatement):
 
     @property
     def has_labels_only(self) -> bool:
-        """Whether each example has one label, as in every data set but arrays."""
-        return not self.is_npz
+        """Whether each example has one label: not in arrays, with a table of labels, or with masks."""
+        return not (self.is_npz or self.labels is not None or self.masks is not None)
 
     @property
     def may_have_values(self) -> bool:
-        """Whether the targets may be numbers: arrays, or columns of a table."""
-        return self.is_npz or self.name == "series"
+        """Whether the targets may be numbers: arrays, or columns of a table; masks of two classes are 0 and 1."""
+        return self.is_npz or self.name == "series" or self.labels is not None or self.masks is not None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -123,6 +151,8 @@ class Data(TrainStatement):
     @property
     def item(self) -> str:
         """What one example is called."""
+        if self.labels is not None:
+            return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
 
 

@@ -78,6 +78,7 @@ _KINDS = {
         "l1": "l1loss mae mean_absolute_error meanabsoluteerror absolute",
         "focal": "focalloss focal_loss sigmoid_focal_loss softmax_focal_loss",
         "huber": "smoothl1 smooth_l1 smoothl1loss huberloss",
+        "contrastive": "contrastiveloss contrastive_loss margin siamese",
     },
     "optimizer": {
         "sgd momentum=0.9": "momentum nesterov nag",

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnc.recipe.losses import L1, Balance, Bce, CrossEntropy, Focal, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Balance, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
 from cnnc.training.losses import are_probabilities
 from cnnc.training.objective import Objective, Term
 
@@ -125,6 +125,12 @@ def bce(loss: Bce, scores: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(scores, target)
     pos_weight = _by_channel(_numbers(loss.pos_weight, scores), scores)
     return F.binary_cross_entropy_with_logits(scores, target, pos_weight=pos_weight)
+
+
+@loss_of(Contrastive)
+def contrastive(loss: Contrastive, distances: Tensor, target: Tensor) -> Tensor:
+    missing = (loss.margin - distances).clamp(min=0)
+    return (0.5 * ((1 - target) * distances.square() + target * missing.square())).mean()
 
 
 def batch_loss(

@@ -65,6 +65,11 @@ class Engine:
     ranks: Ranks = ALONE
 
     @property
+    def limit(self) -> float:
+        """The largest number that activations can have."""
+        return math.inf
+
+    @property
     def provider(self) -> str:
         """The provider or device that computes."""
         return ""
@@ -186,7 +191,7 @@ class Run:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+        return "images" if len(self.graph.inputs) == 1 and self.graph.inputs[0].type.rank == 2 else "examples"
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate of a step; epochs and steps count from 0."""

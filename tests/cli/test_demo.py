@@ -132,6 +132,18 @@ def test_controls_fit_the_input(here: Cnnc, tmp_path: Path, shape: list[Any], co
     assert data["examples"]["random"]
 
 
+@pytest.mark.parametrize(
+    ("option", "colour"), [("", None), (' background="#336699"', [51, 102, 153]), (" background=grey", [128, 128, 128])]
+)
+def test_the_page_lays_transparent_pixels_over_the_background_of_the_data(
+    here: Cnnc, tmp_path: Path, option: str, colour: list[int] | None
+) -> None:
+    source = f'net Photos\ninput 3x8x8\nfc 2\ntrain {{ data images "photos"{option} }}\n'
+    (tmp_path / "photos.cnn").write_text(source)
+    assert here("demo", "photos.cnn", "-o", "x.html").returncode == 0
+    assert data_of(tmp_path / "x.html")["inputs"][0]["background"] == colour
+
+
 def test_integers_that_are_no_words(here: Cnnc, tmp_path: Path) -> None:
     save(tmp_path / "x.onnx", ["N", 30], TensorProto.INT64)
     assert here("demo", "x.onnx", "-o", "x.html").returncode == 0

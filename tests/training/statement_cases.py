@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Focal, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
 from cnnc.recipe.metrics import (
     Accuracy,
     BalancedAccuracy,
@@ -147,6 +147,7 @@ LOSSES: list[Loss] = [
     Bce.make(),
     Bce.make(pos_weight=3),
     Bce.make(pos_weight=(1, 5, 0.5, 2)),
+    Contrastive.make(margin=0.8),
 ]
 
 

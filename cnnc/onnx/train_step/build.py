@@ -32,7 +32,7 @@ from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
-from cnnc.onnx.train_step.losses import LOSSES, LOSSES_OF_SHARES
+from cnnc.onnx.train_step.losses import LOSSES, LOSSES_OF_SHARES, measured_outputs
 from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
@@ -197,6 +197,7 @@ def add_metrics(
             outputs = e.tensor(term.node.name)
             if term.loss.compares_with == "values" and term.node is not term.output:
                 outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
+            outputs = measured_outputs(e, term.loss, outputs)
             target = _target_tensor(e, term, targets)
             if _are_probabilities(target, targets):
                 target = _most_probable(e, target, term.loss.ignored_label)

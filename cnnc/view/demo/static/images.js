@@ -2,15 +2,16 @@
 
 // An image: { width, height, channels, pixels } with interleaved bytes.
 
-// A file of an image as RGB, upright, transparent pixels laid over white (over black where white would hide them).
-async function readImage(file) {
+// A file of an image as RGB, upright, transparent pixels laid over the background, [r, g, b]; without one over white (over
+// black where white would hide them).
+async function readImage(file, background = null) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { premultiplyAlpha: "none", colorSpaceConversion: "none" });
   } catch {
     throw new Error(`${file.name || "what was pasted"} cannot be read as an image`);
   }
-  return opaque(pixelsOf(bitmap, bitmap.width, bitmap.height));
+  return opaque(pixelsOf(bitmap, bitmap.width, bitmap.height), background);
 }
 
 // The pixels of a bitmap, canvas or video as RGBA.
@@ -21,19 +22,20 @@ function pixelsOf(source, width, height) {
   return { width, height, channels: 4, pixels: context.getImageData(0, 0, width, height).data };
 }
 
-function opaque({ width, height, pixels }) {
-  const over = (background) => {
+function opaque({ width, height, pixels }, background = null) {
+  const over = (colour) => {
     const rgb = new Uint8Array(width * height * 3);
     for (let i = 0, j = 0; i < pixels.length; i += 4) {
       const alpha = pixels[i + 3];
-      for (let c = 0; c < 3; c++) rgb[j++] = alpha === 255 ? pixels[i + c] : Math.round((pixels[i + c] * alpha + background * (255 - alpha)) / 255);
+      for (let c = 0; c < 3; c++) rgb[j++] = alpha === 255 ? pixels[i + c] : Math.round((pixels[i + c] * alpha + colour[c] * (255 - alpha)) / 255);
     }
     return { width, height, channels: 3, pixels: rgb };
   };
-  const white = over(255);
+  if (background) return over(background);
+  const white = over([255, 255, 255]);
   const isPlain = white.pixels.every((value, i) => value === white.pixels[i % 3]);
   if (!isPlain) return white;
-  const black = over(0);
+  const black = over([0, 0, 0]);
   return black.pixels.some((value) => value) ? black : white;
 }
 

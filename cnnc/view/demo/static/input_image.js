@@ -118,7 +118,7 @@ function imageInput(input, changed) {
         update(file.name);
         return;
       }
-      takePixels(await readImage(file), file.name);
+      takePixels(await readImage(file, input.background), file.name);
     } catch (error) {
       message.textContent = error.message;
     }
