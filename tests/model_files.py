@@ -25,6 +25,7 @@ SMALL = {
     "autoencoder_unpool",
     "convnetjs_cifar10",
     "digits",
+    "keywords",
     "lenet5",
     "lenet5_1998",
     "mobilenet_cifar10",

@@ -97,6 +97,15 @@ CASES: tuple[Case, ...] = (
     Case("conv3d-dilated-groups", "input 4x5x4x5; conv 4 k=2 d=2 groups=2 p=same"),
     Case("conv3d-depthwise", "input 3x4x3x4; conv 3 k=3 p=1 groups=c_in"),
     Case("conv3d-full", "input 2x3x2x4; conv 2 k=2 p=full"),
+    # spectrogram
+    Case("spectrogram", "input 1x60; spectrogram window=16 hop=7"),
+    Case("spectrogram-power", "input 1x50; spectrogram k=12 s=5 log=false"),
+    Case("spectrogram-channels-pads", "input 2x41; spectrogram window=11 hop=6 pad=[4, 3] fft=16 eps=0.01"),
+    Case("spectrogram-same", "input 1x45; spectrogram window=8 hop=4 p=same"),
+    Case("spectrogram-mels", "input 1x90; spectrogram window=32 hop=20 mels=5 low=200 high=7000"),
+    Case("spectrogram-slaney", "input 2x90; spectrogram window=32 hop=19 mels=4 rate=8000 scale=slaney eps=0.001"),
+    Case("spectrogram-mel-power", "input 1x80; spectrogram window=24 hop=15 fft=32 mels=4 log=false; conv 2 k=3"),
+    Case("spectrogram-after-conv", "input 1x50; conv 2 k=3 p=1; spectrogram window=12 hop=8 log=false"),
     # local
     Case("local1d", "input 2x9; local 3 k=3"),
     Case("local1d-stride-causal", "input 2x8; local 3 k=3 s=2 p=causal"),

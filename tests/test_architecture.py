@@ -172,6 +172,7 @@ def test_a_class_name_means_one_class() -> None:
         (("threadpoolctl",), ("cnnc.reference.parallel.threads",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.image_file", "cnnc.view.png")),
+        (("soundfile", "soxr"), ("cnnc.data.audio_file",)),
         (("tensorboardX",), ("cnnc.training.tensorboard",)),
         (
             ("numpy",),

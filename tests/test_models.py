@@ -32,6 +32,7 @@ PUBLISHED: dict[str, tuple[int, int | None]] = {
     "dcgan_generator": (3_576_704, None),
     "digits": (38_442, 913_408),
     "googlenet": (6_624_904, 1_498_376_192),
+    "keywords": (3_640, 4_665_248),
     "lenet5": (61_706, 416_520),
     "lenet5_1998": (60_000, None),
     "mobilenet_v1": (4_231_976, 568_740_352),

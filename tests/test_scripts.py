@@ -15,7 +15,7 @@ from cnnc.data.image_file import read_whole_image
 from cnnc.network import load
 from cnnc.reference.template import normalized_correlation
 from cnnc.training.loop import open_data
-from models.scripts import motion, pairs, positions, segments, waves
+from models.scripts import keywords, motion, pairs, positions, segments, waves
 from tests.commands import environment
 from tests.paths import MODELS, ROOT
 
@@ -79,6 +79,23 @@ def test_waves_have_their_forms() -> None:
     series = list(waves.make(8, np.random.default_rng(1)))
     assert [form for form, _ in series] == [*waves.FORMS] * 2
     assert all(values.shape == (128,) for _, values in series)
+
+
+def test_sounds_are_what_their_names_say() -> None:
+    random = np.random.default_rng(1)
+    for name in keywords.SOUNDS:
+        samples = keywords.sound(name, random)
+        assert 0.3 * keywords.RATE <= len(samples) < 0.8 * keywords.RATE
+        assert np.abs(samples).max() <= 1
+        thirds = np.array_split(samples, 3)
+        first, last = (np.abs(np.fft.rfft(part)).argmax() / len(part) for part in (thirds[0], thirds[2]))
+        if name in ("rising", "falling"):
+            assert (first < 0.7 * last) if name == "rising" else (last < 0.7 * first)
+        elif name == "tone":
+            assert first == pytest.approx(last, rel=0.02)
+    second = keywords.recording(keywords.sound("tone", random), 0.05, random)
+    assert second.shape == (keywords.RATE,)
+    assert len(keywords.wav(second)) == 44 + 2 * keywords.RATE
 
 
 def test_a_query_is_of_its_sentence() -> None:
@@ -155,6 +172,7 @@ def test_the_page_of_the_lecture_holds_each_digit_once(tmp_path: Path) -> None:
         ("segments", ("--train", "40", "--test", "16"), "segmentation"),
         ("segments", ("--train", "40", "--test", "16", "--data-set", "digits"), "segmentation_digits"),
         ("waves", ("--count", "40"), "waves"),
+        ("keywords", ("--count", "3"), "keywords"),
         ("pairs", ("--rounds", "1"), "text_ranker"),
     ],
 )
@@ -162,6 +180,8 @@ def test_the_network_takes_what_the_script_makes(
     script: str, words: tuple[str, ...], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And a second run of the script writes the same files."""
+    if script == "keywords":
+        pytest.importorskip("soundfile", reason="recordings are read with soundfile")
     real = {"segments": ".", "pairs": "text"}
     if script in real and "digits" not in words:
         folder_of_all = os.environ.get("CNNC_DATA")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cnnc.cli.augmented_examples import AugmentedRow, augmented_rows
+from cnnc.api.augmented_examples import AugmentedRow, augmented_rows
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
@@ -149,6 +149,17 @@ def _label(column: Column, n: int) -> str:
     return PurePath(display_name(column, n)).name[-14:] or str(n)
 
 
+def _outline(values: Array) -> Array:
+    """A curve of a few hundred points: of a longer one the least and the largest value of each of 300 parts, in turn."""
+    if len(values) <= 4 * _PARTS:
+        return values
+    parts = np.array_split(values, _PARTS)
+    return np.array([bound for part in parts for bound in (part.min(), part.max())])
+
+
+_PARTS = 300
+
+
 def _curves(title: str, text: str, opened: OpenedData, rows: Sequence[_Row]) -> Drawing:
     """Series (C, T) as curves of their first channel, and vectors as curves of their elements."""
     inputs, tiles = opened.training.inputs[0], []
@@ -165,6 +176,6 @@ def _curves(title: str, text: str, opened: OpenedData, rows: Sequence[_Row]) -> 
 
 def _tiles(labels: Sequence[str], examples: Array) -> list[SheetTile]:
     return [
-        SheetTile(label, np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0])
+        SheetTile(label, _outline(np.asarray(values, np.float64).reshape(-1, values.shape[-1])[0]))
         for label, values in zip(labels, examples, strict=True)
     ]

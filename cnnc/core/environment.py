@@ -14,6 +14,7 @@ from typing import NamedTuple
 from packaging.requirements import Requirement
 
 EXTRAS = {
+    "audio": "recordings",
     "images": "image files",
     "live": "cnnc train --live",
     "tensorboard": "TensorBoard logs of a run",

@@ -1,7 +1,7 @@
 """Loads data sets by name: `load("mnist")`.
 
 In: the name of a data set and, optionally, the folder given with `--data`; for user data (`images`, `shards`,
-`npz`, `text`, `series`) also the path in the source file and the types of the network's inputs. Out: a `Dataset`, whose columns are in
+`npz`, `text`, `series`, `audio`) also the path in the source file and the types of the network's inputs. Out: a `Dataset`, whose columns are in
 memory or read when they are indexed. `catalog` lists classes and shapes of the public data sets without opening them.
 Importing this package loads neither NumPy nor any reader; each reader is imported on its first use. Scaling to floating
 point, shuffling and batching are part of training.
@@ -47,7 +47,7 @@ class Request(Record):
 
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
     predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
-    files become pixels.
+    files become pixels, and `rate` the sample rate of recordings in Hz (0: that of most files).
 
     Of images: `labels` is the table that names them; `masks` is the folder of masks, `colours` their colours and `class_names` the
     names of their classes, both by class. `output` is the type of the output that targets are compared with.
@@ -71,6 +71,7 @@ class Request(Record):
     header: bool | None = None
     decimal: str | None = None
     target_values: int = 0
+    rate: int = 0
     background: str | None = None
     value_range: tuple[float, float] | None = None
     output: TensorType | None = None
@@ -138,6 +139,12 @@ def _series(request: Request) -> Dataset:
     return series.read(request)
 
 
+def _audio(request: Request) -> Dataset:
+    from cnnc.data import audio
+
+    return audio.read(request)
+
+
 READERS: dict[str, Callable[[Request], Dataset]] = {
     "digits": _digits,
     "mnist": _mnist,
@@ -148,6 +155,7 @@ READERS: dict[str, Callable[[Request], Dataset]] = {
     "npz": _npz,
     "text": _text,
     "series": _series,
+    "audio": _audio,
 }
 
 

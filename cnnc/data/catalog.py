@@ -1,7 +1,7 @@
 """Facts about data sets that are known without opening them: `KNOWN` and `READ_FROM_FILES`.
 
 They let a network be compared with its data set before anything is read, without NumPy. The readers take their class
-names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`) only the kind is known; shapes and classes are in the files.
+names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`, `audio`) only the kind is known; shapes and classes are in the files.
 """
 
 from __future__ import annotations
@@ -50,13 +50,22 @@ READ_FROM_FILES: dict[str, DataKind] = {
     "npz": DataKind("example", None),
     "text": DataKind("sentence", 2),
     "series": DataKind("series", 1),
+    "audio": DataKind("recording", 1),
 }
+
+RATE, MAX_RATE = 16_000, 1_000_000
+"""The sample rate of `data audio` in Hz where none is given, and the highest."""
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64")
+"""Names that end so are recordings, where a file may be anything."""
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "label": ("series", "images"),
     "index": ("series", "images"),
     "header": ("series", "images"),
     "decimal": ("series", "images"),
+    "rate": ("audio",),
+    "seconds": ("audio",),
     "background": ("images", "shards"),
     "range": ("images", "shards"),
     "labels": ("images",),
@@ -87,6 +96,8 @@ def _is_option(name: str, value: Any) -> bool:
             else []
         )
         return bool(is_column) and all(is_column)
+    if name in ("rate", "seconds"):
+        return type(value) in ((int,) if name == "rate" else (int, float)) and 0 < value <= MAX_RATE
     if name == "range":
         numbers = isinstance(value, tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
         return numbers and -math.inf < value[0] < value[1] < math.inf

@@ -46,24 +46,24 @@ def read(request: Request) -> Dataset:
     shape = image_shape(request)
     require_pillow()
     tree = open_tree(path)
-    layout = _layout(tree)
+    layout = folder_layout(tree)
     for folder in layout.unread:
         request.report(f"{tree.display_name(folder)} is not read: training reads {layout.train}")
     classes = tuple(layout.classes)
-    _require_images(tree, layout, classes, layout.labels[layout.shares == 0], {})
+    require_examples(tree, layout, classes, layout.labels[layout.shares == 0], {})
     require_classes(request, classes, path)
     if len(layout.names) >= REPORT_FROM:
         request.report(f"{path}: decoding {len(layout.names):,} files")
     images, scan = load_images(ruled_files(tree, request), layout.names, shape)
     decodable = np.setdiff1d(np.arange(len(layout.names)), list(scan.skipped))
     labels, shares = layout.labels[decodable], layout.shares[decodable]
-    _require_images(tree, layout, classes, labels[shares == 0], scan.skipped)
+    require_examples(tree, layout, classes, labels[shares == 0], scan.skipped)
     report_skipped(request, path, layout.names, scan.skipped)
-    _report_unread(request, tree, layout)
+    report_unread(request, tree, layout)
     report_conversions(request, path, scan, shape)
     report_classes(request, path, classes, labels)
     all_images = Split.of(images, layout.labels).select(decodable)
-    facts = read_facts(path, layout.names, scan, _unread(tree, layout))
+    facts = read_facts(path, layout.names, scan, unread_files(tree, layout))
     if not layout.given:
         train, test = split_off_test(request, path, all_images, labels)
         return Dataset("images", classes, train, test, facts=facts)
@@ -78,7 +78,7 @@ def image_files(request: Request) -> tuple[FileTree, tuple[str, ...]]:
     """The files that `read` would decode, and their names. Raises CnncError E602, E603, and E906 without Pillow."""
     require_pillow()
     tree = open_tree(locate(request, "images", "photos"))
-    return tree, _layout(tree).names
+    return tree, folder_layout(tree).names
 
 
 def image_shape(request: Request) -> Shape:
@@ -98,7 +98,7 @@ def image_shape(request: Request) -> Shape:
 # ---- files and classes
 
 
-class _Layout(NamedTuple):
+class FolderLayout(NamedTuple):
     """All files in order, training first; `labels` and `shares`, indices into `SHARES`, describe each. `unclassified` counts the others.
 
     `classes` maps class names to folders; `train` is the folder of training, `given` maps the indices of the other shares to theirs;
@@ -115,8 +115,8 @@ class _Layout(NamedTuple):
     unclassified: int
 
 
-def _layout(tree: FileTree) -> _Layout:
-    """Finds the classes and their files. Raises CnncError E602 where there are none."""
+def folder_layout(tree: FileTree, item: str = "image") -> FolderLayout:
+    """Finds the classes and their files, each an `item`. Raises CnncError E602 where there are none."""
     within = _folders(tree)
     root = _root(within)
     folders = within[root]
@@ -129,8 +129,9 @@ def _layout(tree: FileTree) -> _Layout:
         train = inner[TRAINING]
     classes = within[train]
     if not classes:
-        help = 'labels in a table need `labels="labels.csv"`, and masks `masks="masks"`'
-        raise bad_file(tree.display_name(train), "expected one folder of images per class, found none", help)
+        help = 'labels in a table need `labels="labels.csv"`, and masks `masks="masks"`' if item == "image" else ""
+        message = f"expected one folder of {item}s per class, found none"
+        raise bad_file(tree.display_name(train), message, help)
     _require_classes(tree, within, classes)
     given = {n: inner[share] for n, share in enumerate(SHARES) if n and share in found}
     class_index = {name: n for n, name in enumerate(classes)}
@@ -149,7 +150,7 @@ def _layout(tree: FileTree) -> _Layout:
             shares += [n] * len(files)
     unclassified = len(tree.files) - len(names) - sum(len(files_below(tree, folder)) for folder in unread)
     arrays = np.array(labels, np.int64), np.array(shares, np.int64)
-    return _Layout(tuple(names), *arrays, classes, train, given, unread, unclassified)
+    return FolderLayout(tuple(names), *arrays, classes, train, given, unread, unclassified)
 
 
 def _share_folders(tree: FileTree, within: dict[str, dict[str, str]], folders: dict[str, str]) -> dict[str, str]:
@@ -235,16 +236,21 @@ def files_below(tree: FileTree, folder: str) -> tuple[str, ...]:
     return tree.files[begin:end]
 
 
-def _require_images(
-    tree: FileTree, layout: _Layout, classes: Sequence[str], labels: NDArray[np.int64], skipped: dict[int, str]
+def require_examples(
+    tree: FileTree,
+    layout: FolderLayout,
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    skipped: Mapping[int, str],
+    item: str = "image",
 ) -> None:
-    """Raises CnncError E602 where a class has no training image."""
+    """Raises CnncError E602 where a class has no training example."""
     for label, count in enumerate(np.bincount(labels, minlength=len(classes))):
         if not count:
             folder = layout.classes[classes[label]]
             first = next((n for n in sorted(skipped) if layout.names[n].startswith(f"{folder}/")), None)
             why = "" if first is None else f" ({PurePosixPath(layout.names[first]).name}: {skipped[first]})"
-            raise bad_file(tree.display_name(folder), f"expected at least one image, found none{why}")
+            raise bad_file(tree.display_name(folder), f"expected at least one {item}, found none{why}")
 
 
 def read_facts(source: object, names: Sequence[str], scan: Scan, unread: Sequence[str]) -> ReadFacts:
@@ -261,7 +267,7 @@ def read_facts(source: object, names: Sequence[str], scan: Scan, unread: Sequenc
 
 
 def report_skipped(request: Request, path: object, names: Sequence[str], skipped: Mapping[int, str]) -> None:
-    """Reports the files that are not images, by their indices, with the reasons."""
+    """Reports the files that are no examples, by their indices, with the reasons."""
     if skipped:
         named = [f"{names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
         more = f", and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
@@ -299,14 +305,14 @@ def _count(images: int) -> str:
     return f"{images:,} image{'s' * (images != 1)}"
 
 
-def _unread(tree: FileTree, layout: _Layout) -> list[str]:
+def unread_files(tree: FileTree, layout: FolderLayout) -> list[str]:
     """The folders that are not read, the files in no class, and how many files are hidden."""
     read = {*layout.names, *(name for folder in layout.unread for name in files_below(tree, folder))}
     hidden = [f"{tree.hidden:,} hidden file{'s' * (tree.hidden != 1)}"] if tree.hidden else []
     return [*(f"{folder}/" for folder in layout.unread), *(name for name in tree.files if name not in read), *hidden]
 
 
-def _report_unread(request: Request, tree: FileTree, layout: _Layout) -> None:
+def report_unread(request: Request, tree: FileTree, layout: FolderLayout) -> None:
     if layout.unclassified or tree.hidden:
         counts = [f"{layout.unclassified:,} in no class"] if layout.unclassified else []
         counts += [f"{tree.hidden:,} hidden"] if tree.hidden else []

@@ -6,6 +6,7 @@ and notes for the user. The suffix of a file decides how it is read:
     .npy         an array: one example, or a batch
     .npz         arrays with the names of the inputs, or x
     .csv .tsv    one series per line, with or without a label (for inputs 1xT or T)
+    .wav .flac   and other recordings: for inputs C x T, in the sample rate of the training data
     other        one sentence per line for a network of words (sentence TAB sentence for two inputs), else an image
 
 Numbers are not scaled; uint8 stays uint8. Every error is a CnncError E608, or that of the reader.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import decode_utf8, first_line, read_bytes, require_readable
 from cnnc.core.record import Record
+from cnnc.data.catalog import SUFFIXES
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes
 
@@ -107,6 +109,8 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
         return read_sentences(decode_utf8(read_bytes(path, MAX_BYTES), str(path)).splitlines(), specs, str(path))
     if suffix in _SERIES:
         return _series(path, spec)
+    if suffix in SUFFIXES:
+        return _recording(path, spec)
     return _read_image_file(path, spec)
 
 
@@ -193,6 +197,19 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     wanted = Wanted(label, index, spec.data.get("header"))
     series = read_unlabelled(path, length, notes.append, wanted, spec.data.get("decimal"))
     return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
+
+
+def _recording(path: Path, spec: InputSpec) -> PredictionInputs:
+    from cnnc.data.audio_file import fitted, read_recording
+
+    channels, length = spec.shape if len(spec.shape) == 2 else ("", "")
+    if not isinstance(channels, int) or spec.takes_integers:
+        raise CnncError.of("E608", f"the network takes {spec}, which is not a waveform, and {path} is a recording")
+    known = length if isinstance(length, int) else None
+    samples, note = read_recording(path, spec.data.get("rate"), (channels, known))
+    if isinstance(length, str):
+        samples = fitted(samples[0], _nearest_legal_size(spec, length, samples.shape[-1]))[None]
+    return PredictionInputs({spec.name: samples}, note)
 
 
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:

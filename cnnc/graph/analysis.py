@@ -18,6 +18,7 @@ from cnnc.ops.local import Local
 from cnnc.ops.merge import Add
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.sequence import Embed
+from cnnc.ops.spectrogram import Spectrogram
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -49,15 +50,20 @@ def receptive_fields(graph: Graph) -> dict[str, tuple[ReceptiveField, ...]]:
     """For each node its receptive field in the network's input, one per spatial axis of that input.
 
     A vector keeps the field of the image that it was computed from; of an image that is reshaped from a vector, all positions
-    have the field of the vector, with step 0.
+    have the field of the vector, with step 0. Behind a spectrogram the last of two axes is that of time.
     """
     fields: dict[str, tuple[ReceptiveField, ...]] = {}
+    has_frequencies: set[str] = set()  # nodes with an axis of frequency, which the input lacks
     for node in graph.nodes:
         if not node.inputs:
             fields[node.name] = tuple(ReceptiveField(1) for _ in node.type.spatial)
             continue
         types = graph.input_types(node)
-        operands = [_through(fields[name], node.op.reads(i, *types)) for i, name in enumerate(node.inputs)]
+        of_time = slice(-1, None) if has_frequencies.intersection(node.inputs) and node.type.rank == 2 else slice(None)
+        if isinstance(node.op, Spectrogram) or of_time.start:
+            has_frequencies.add(node.name)
+        windows = [node.op.reads(i, *types)[of_time] for i in range(len(types))]
+        operands = [_through(fields[name], w) for name, w in zip(node.inputs, windows, strict=True)]
         if node.type.spatial and not any(type.spatial for type in types):  # all positions come from one vector
             operands = [tuple(field._replace(step=0) for field in operand) for operand in operands]
         fields[node.name] = _union(operands)

@@ -21,6 +21,7 @@ from cnnc.language.lints import are_in_a_row
 from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.reshape import Flatten, Reshape
+from cnnc.ops.spectrogram import Spectrogram
 from cnnc.recipe.augmentation import Augment
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.losses import BALANCED, Loss
@@ -242,6 +243,18 @@ def _input(section: FittedSection, entry: Node) -> Iterator[Diagnostic]:
             edits = replaced(entry.span, r"\binput\s+(\[.*?\]|\S+)", f"input {shape}")
             help = f"give the input the shape {shape}"
             yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+    elif data.name == "audio" and (entry.type.rank != 1 or entry.type.dtype != "float32"):
+        message = f"recordings are waveforms, channels x samples; the network takes {entry.type}"
+        help = f"declare an input of {data.samples or data.sample_rate:,} samples"
+        edits = replaced(entry.span, r"\binput\b.*", f"input 1x{data.samples or data.sample_rate}")
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+    elif data.name == "audio" and data.samples not in (None, entry.type.shape[1]):
+        said = f"{data.seconds:g} s at {data.sample_rate} Hz are {data.samples:,} samples"
+        help = f"declare an input of {data.samples:,} samples"
+        shape = f"{entry.type.channels}x{data.samples}"
+        edits = replaced(entry.span, r"\binput\s+(\[.*?\]|\S+)", f"input {shape}")
+        message = f"{said}; the network takes {entry.type}"
+        yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
     elif data.name == "text" and (entry.type.dtype != "int64" or len(entry.type.shape) != 1):
         message = (
             f"the sentences of `data text` are rows of whole numbers, one per word; the network takes {entry.type}"
@@ -254,6 +267,32 @@ def _input(section: FittedSection, entry: Node) -> Iterator[Diagnostic]:
         help = "leave `dtype=int64` out"
         edits = replaced(entry.span, r"\s+\bdtype\s*=\s*int64\b", "", help)
         yield Diagnostic("E507", message, span, notes=_type_note(entry), help=help, edits=edits)
+
+
+def sample_rates(section: FittedSection) -> Iterator[Diagnostic]:
+    """E518: whether the mel bands of a spectrogram are for the sample rate at which recordings are read."""
+    data = section.recipe.data
+    if data.name != "audio":
+        return
+    for node in section.graph.nodes:
+        op = node.op
+        if isinstance(op, Spectrogram) and op.mels is not None and op.sample_rate != data.sample_rate:
+            message = (
+                f"{node.name} has mel bands for {op.sample_rate:g} Hz; recordings are read at {data.sample_rate} Hz"
+            )
+            edits = _with_rate(node, data.sample_rate)
+            notes = (Note(node.span, "the mel bands are here"),) if node.span is not None else ()
+            help = "give both the same rate"
+            yield Diagnostic("E518", message, section.data_call.span, notes=notes, help=help, edits=edits)
+
+
+def _with_rate(node: Node, rate: int) -> tuple[Edit, ...]:
+    """The edit that gives a spectrogram the rate of the recordings."""
+    if node.span is None:
+        return ()
+    given = replaced(node.span, r"\brate\s*=\s*[\d.]+", f"rate={rate}")
+    end = node.span.source.span(node.span.end, node.span.end)
+    return given or (Edit(end, f" rate={rate}", "add `{}` to the spectrogram"),)
 
 
 def losses(section: FittedSection) -> Iterator[Diagnostic]:
@@ -522,6 +561,7 @@ def single_element_norm(graph: Graph) -> Node | None:
 
 RULES: dict[Rule, tuple[str, ...]] = {
     inputs: ("data",),
+    sample_rates: ("data",),
     losses: ("data", "loss"),
     weights: ("loss",),
     sampling: ("data", "loss"),

@@ -17,7 +17,7 @@ from cnnc.core.arguments import (
     Whole,
     arg,
 )
-from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
+from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -32,6 +32,7 @@ class Data(TrainStatement):
     - shards: tar archives of images and labels, "train-{000..099}.tar".
     - series: a table, .csv or .tsv; each line has a label or numbers to predict, and the values of the input.
     - text: a .tsv; each line has a label, a tab, and a sentence.
+    - audio: a folder or .zip of recordings, words/yes/1.wav, with shares as those of images.
     - npz: arrays x and y, or named as the inputs and outputs; with shares, x_val, y_val, x_test and y_test.
 
     Shares that the files do not give are drawn. Images are turned as EXIF says, stretched to the input, grey or RGB by its channels,
@@ -102,6 +103,19 @@ class Data(TrainStatement):
         Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
     )
 
+    rate: int | None = arg(
+        Whole(1, MAX_RATE),
+        default=None,
+        unit="Hz",
+        help="sample rate of recordings, to which others are resampled (default: 16000)",
+    )
+    seconds: float | None = arg(
+        Real(0, open_below=True),
+        default=None,
+        unit="seconds",
+        help="duration of each recording (default: that of the network's input, its samples divided by the rate)",
+    )
+
     @property
     def is_npz(self) -> bool:
         """Whether the data are arrays of any number and shape: `npz`, or `series` of a .npz file."""
@@ -119,9 +133,20 @@ class Data(TrainStatement):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments that only some kinds of data take, where they are given."""
+        """The arguments that only some kinds of data take, where they are given; of recordings also the default rate."""
         given = {name: getattr(self, name) for name in OPTIONS}
-        return {name: value for name, value in given.items() if value is not None}
+        said = {name: value for name, value in given.items() if value is not None}
+        return {**said, "rate": self.sample_rate} if self.name == "audio" else said
+
+    @property
+    def sample_rate(self) -> int:
+        """The sample rate of recordings in Hz."""
+        return self.rate or RATE
+
+    @property
+    def samples(self) -> int | None:
+        """The number of samples in a recording of the duration that is given; None where none is."""
+        return None if self.seconds is None else max(1, round(self.seconds * self.sample_rate))
 
     @property
     def item(self) -> str:

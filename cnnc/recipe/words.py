@@ -111,6 +111,7 @@ _KINDS = {
         "shards": "webdataset tar wds",
         "npz": "numpy npy arrays",
         "text": "tsv sentences",
+        "audio": "wav sound sounds speech recordings waveform waveforms speech_commands speechcommands",
         "series": "csv timeseries time_series table",
         "fashion_mnist": "fashion",
     },

@@ -32,13 +32,26 @@ from cnnc.core.tensor import Parameter
 from cnnc.graph.graph import Graph, Node, needed_nodes
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
-from cnnc.reference import activation, conv, conv_transpose, dense, filter, local, merge, norm, pool, reshape, sequence
+from cnnc.reference import (
+    activation,
+    conv,
+    conv_transpose,
+    dense,
+    filter,
+    local,
+    merge,
+    norm,
+    pool,
+    reshape,
+    sequence,
+    spectrogram,
+)
 from cnnc.reference.feeds import check_feeds, fit_sizes, to_working_dtype, working_dtype
 from cnnc.reference.layout import to_channels_first, to_channels_last
 from cnnc.reference.parallel.threads import AllReduce, run_in_threads, split_evenly, thread_count
 from cnnc.reference.registry import BACKWARD, FORWARD, Backward, Mode, Random, traits_of
 
-FAMILIES = (activation, conv, conv_transpose, dense, filter, local, merge, norm, pool, reshape, sequence)
+FAMILIES = (activation, conv, conv_transpose, dense, filter, local, merge, norm, pool, reshape, sequence, spectrogram)
 """The layer modules; importing them fills the tables of forward and backward functions."""
 
 # What splitting a batch costs, in multiply-adds or elements that would take as long:

@@ -22,6 +22,7 @@ from cnnc.report.model import (
     producer,
     signature,
     source,
+    takes_recordings,
     trained,
     weights,
 )
@@ -148,8 +149,11 @@ def _safe(text: str) -> str:
 
 
 def _usage(model: Data) -> str:
-    libraries = "NumPy, Pillow and onnxruntime" if _reads_images(model) else "NumPy and onnxruntime"
-    packages = "numpy pillow onnxruntime" if _reads_images(model) else "numpy onnxruntime"
+    more = [
+        name for name, needed in (("Pillow", _reads_images(model)), ("soundfile", _reads_recordings(model))) if needed
+    ]
+    libraries = f"{', '.join(['NumPy', *more])} and onnxruntime"
+    packages = " ".join(["numpy", *map(str.lower, more), "onnxruntime"])
     return (
         f"This program needs Python, {libraries} (`pip install {packages}`). It reads each input as `cnnc predict` does and "
         f"prints the same answers.\n\n```python\n{program(model)}\n```"
@@ -158,6 +162,10 @@ def _usage(model: Data) -> str:
 
 def _reads_images(model: Data) -> bool:
     return any(entry.get("file") for entry in model["inputs"])
+
+
+def _reads_recordings(model: Data) -> bool:
+    return any(takes_recordings(entry, model) for entry in model["inputs"])
 
 
 def _from_file(model: Data) -> str:

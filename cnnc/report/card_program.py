@@ -1,6 +1,6 @@
 """The program of a model card: reads files or sentences as `cnnc predict` does, runs the model, and prints the answers.
 
-In: the plain data of `cnnc.onnx.run.inspect.describe`. Out: Python that needs NumPy, onnxruntime and, for images, Pillow. What
+In: the plain data of `cnnc.onnx.run.inspect.describe`. Out: Python that needs NumPy, onnxruntime and, for images, Pillow, for recordings soundfile. What
 it does with a file follows `file` of an input in the metadata (see `cnnc.data.image_file.PixelRule.described`); a test
 compares it with `cnnc predict`.
 """
@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
+from cnnc.report.model import takes_recordings
+
 Data = Mapping[str, Any]
 
 
@@ -19,9 +21,9 @@ def program(model: Data) -> str:
     """The source of the program."""
     readers = [_reader(entry, model) for entry in model["inputs"]]
     functions = dict.fromkeys(text for reader in readers for text in reader.functions)
-    modules = sorted({"import sys", *(line for reader in readers for line in reader.modules if "PIL" not in line)})
+    modules = sorted({"import sys", *(line for reader in readers for line in reader.modules if line not in _LIBRARIES)})
     libraries = ["import numpy as np", "import onnxruntime as ort"]
-    libraries += sorted({line for reader in readers for line in reader.modules if "PIL" in line})
+    libraries += sorted({line for reader in readers for line in reader.modules if line in _LIBRARIES})
     name = PurePath(model["file"]).name
     parts = [
         "\n".join([*modules, "", *libraries]),
@@ -57,6 +59,10 @@ def _reader(entry: Data, model: Data) -> _Reader:
         length = sizes[-1] if isinstance(sizes[-1], int) else 0
         shape = ", ".join(["-1", *(["1"] if len(sizes) == 2 else []), "rows.shape[1]"])
         return _Reader(f"series({{}}, {length})", "FILE.csv", [_SERIES.replace("SHAPE", shape)])
+    if takes_recordings(entry, model):
+        length = sizes[1] if isinstance(sizes[1], int) else 0
+        call = f"recording({{}}, {sizes[0]}, {length}, {model['data']['rate']})"
+        return _Reader(call, "FILE.wav", [_RECORDING], [_SOUNDFILE])
     rank = len(sizes) + 1
     return _Reader(f"array({{}}, {rank}, np.{dtype})", "FILE.npy", [_ARRAY])
 
@@ -97,6 +103,9 @@ def _allowed(rule: Data | None) -> str:
 
 
 _PILLOW = "from PIL import Image, ImageOps"
+
+_SOUNDFILE = "import soundfile"
+_LIBRARIES = (_PILLOW, _SOUNDFILE)  # not of Python itself
 
 _IMAGE = '''def image(path, height, width):
     """An image file as the input of the model."""
@@ -184,6 +193,19 @@ _SERIES = '''def series(path, length):
         lines = [line.replace(";", ",").replace("\\t", ",").split(",") for line in file if line.strip()]
     rows = np.array([line[-length:] for line in lines], np.float32)
     return rows.reshape(SHAPE)'''
+
+_RECORDING = '''def recording(path, channels, length, rate):
+    """A recording as the input of the model: cut, or followed by zeros, to its length."""
+    samples, file_rate = soundfile.read(path, dtype="float32", always_2d=True)  # from -1 to 1
+    if samples.shape[1] != channels:
+        samples = samples.mean(1, keepdims=True) if channels == 1 else samples.repeat(channels, 1)
+    if file_rate != rate:
+        import soxr  # pip install soxr
+
+        samples = soxr.resample(samples, file_rate, rate, quality="HQ").astype(np.float32)
+    fitted = np.zeros((1, channels, length or len(samples)), np.float32)
+    fitted[0, :, : len(samples)] = samples[: fitted.shape[2]].T
+    return fitted'''
 
 _ARRAY = '''def array(path, rank, dtype):
     """One example or a batch of them, as np.save wrote it."""

@@ -147,6 +147,19 @@ def data_text(survey: Data, layout: Layout = _NO_LIMIT) -> str:
     return "\n\n".join(parts)
 
 
+def _file_rows(kind: str, files: Data) -> list[tuple[str, str]]:
+    """The sizes and kinds of the files."""
+    sizes, modes = _frequent(files["sizes"]), _frequent(files["modes"])
+    if kind == "audio":
+        return [("file lengths", sizes), ("file formats", modes)]
+    return [("file sizes", f"{sizes} (width x height)" if sizes else ""), ("file modes", modes)]
+
+
+def _item(survey: Data) -> str:
+    """What one file is."""
+    return "recording" if survey["data"] == "audio" else "image"
+
+
 def _head(survey: Data) -> str:
     files = survey["files"]
     several = len(survey["targets"]) > 1
@@ -155,13 +168,12 @@ def _head(survey: Data) -> str:
         ("vocabulary", f"{survey['vocabulary']:,} words" if survey["vocabulary"] else ""),
         *((f"target {t['name']}" if several else "target", _target_text(t)) for t in survey["targets"]),
         ("loss", "; ".join(f"{loss['loss']} with {loss['compares_with']}" for loss in survey["losses"])),
-        ("file sizes", f"{_frequent(files['sizes'])} (width x height)" if files["sizes"] else ""),
-        ("file modes", _frequent(files["modes"])),
+        *_file_rows(survey["data"], files),
         (
             "resized",
             f"{_counted(files['resized'], 'image')} to {_shape(survey['inputs'][0])}" if files["resized"] else "",
         ),
-        ("converted", "; ".join(f"{text} in {_counted(n, 'image')}" for text, n in files["conversions"].items())),
+        ("converted", "; ".join(f"{text} in {_counted(n, _item(survey))}" for text, n in files["conversions"].items())),
         ("skipped", "; ".join(_skipped(files["skipped"]))),
         ("not read", _listed(files["unread"]) if files["unread"] else ""),
     ]

@@ -109,7 +109,9 @@ def input_preparation(entry: Data, model: Data) -> str:
     if kind not in ("picture", "values"):
         return ""
     parts = [f"{_colour(entry)} images, {entry['layout']}" if kind == "picture" else entry["layout"]]
-    if limits == [0, 255]:
+    if takes_recordings(entry, model):
+        parts.append(_recording(entry, model))
+    elif limits == [0, 255]:
         parts.append("bytes from 0 to 255")
     else:
         learned = model["trained"] or model["origin"] or model["random"]
@@ -118,6 +120,20 @@ def input_preparation(entry: Data, model: Data) -> str:
     if kind == "picture" and entry["mean"] is None and entry["std"] is None:
         parts.append("no other normalization" if entry["inside"] else "no normalization")
     return "; ".join(parts)
+
+
+def takes_recordings(entry: Data, model: Data) -> bool:
+    """Whether an input is a waveform of a model that was trained on recordings."""
+    return (model["data"] or {}).get("name") == "audio" and len(entry["shape"] or ()) == 3
+
+
+def _recording(entry: Data, model: Data) -> str:
+    """`1 s of sound at 16000 Hz, mono, samples from -1 to 1`."""
+    _, channels, length = entry["shape"]
+    rate = model["data"]["rate"]
+    duration = f"{length / rate:.4g} s of sound" if isinstance(length, int) else "sound"
+    kind = {1: "mono", 2: "stereo"}.get(channels, f"{channels} channels")
+    return f"{duration} at {rate} Hz, {kind}, samples from -1 to 1"
 
 
 def image_steps(entry: Data) -> list[str]:

@@ -25,6 +25,26 @@ def pad(x: Tensor, padding: Padding, value: float = 0.0) -> Tensor:
     return F.pad(x, [size for sides in reversed(padding) for size in sides], value=value)
 
 
+# --- spectrograms ----------------------------------------------------------------------------------------------------
+
+
+def spectrogram(
+    x: Tensor, transform: Tensor, mel: Tensor | None, hop: int, padding: Padding, eps: float | None
+) -> Tensor:
+    """The power |X|² (N, C, bins, frames) of a waveform (N, C, T), or of mel bands; with an eps ln(power + eps).
+
+    `transform` holds the cosines, then the sines (2·bins, window), `mel` the weights (bands, bins). Computed in the
+    precision of the transform, also within autocast: in 16 bits the loudest tone would drown all that is 50 dB softer.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        frames = pad(x.to(transform.dtype), padding).unfold(-1, transform.shape[1], hop)  # (N, C, M, window)
+        cosines, sines = (frames @ transform.T).chunk(2, -1)
+        power = cosines.square() + sines.square()
+        if mel is not None:
+            power = power @ mel.T
+        return (power if eps is None else (power + eps).log()).transpose(2, 3)
+
+
 # --- convolutions ----------------------------------------------------------------------------------------------------
 
 

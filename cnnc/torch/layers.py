@@ -59,7 +59,9 @@ from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm,
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Flatten, Pad, Reshape, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed
+from cnnc.ops.spectrogram import Spectrogram
 from cnnc.ops.window import Geometry
+from cnnc.reference.spectrogram import transform_matrices
 from cnnc.torch import functions
 
 Tensors = Mapping[str, Tensor]
@@ -172,6 +174,21 @@ def filter_kernel(op: Filter, types: Types) -> Mapping[str, Array]:
 def filtered(op: Filter, types: Types) -> LayerFunction:
     g, channels = Geometry.of(op.rules(types[0])), types[0].channels
     return lambda weights, inputs, mode: functions.conv(inputs[0], weights["weight"], None, g.s, g.pads, g.d, channels)
+
+
+@constants_of(Spectrogram)
+def spectrogram_matrices(op: Spectrogram, types: Types) -> Mapping[str, Array]:
+    cosines, sines, mel = transform_matrices(op)
+    transform = {"transform": np.concatenate([cosines, sines])}
+    return transform if mel is None else {**transform, "mel": mel.copy()}  # PyTorch wants to write
+
+
+@forward_of(Spectrogram)
+def spectrogram(op: Spectrogram, types: Types) -> LayerFunction:
+    g, eps = Geometry.of(op.rules(types[0])), op.eps if op.log else None
+    return lambda weights, inputs, mode: functions.spectrogram(
+        inputs[0], weights["transform"], weights.get("mel"), g.s[0], g.pads, eps
+    )
 
 
 @forward_of(Fc)

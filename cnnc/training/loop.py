@@ -83,6 +83,7 @@ def open_data(
         "index": recipe.data.index or (),
         "header": recipe.data.header,
         "decimal": recipe.data.decimal,
+        "rate": recipe.data.sample_rate,
         "background": recipe.data.background,
         "value_range": recipe.data.range,
         "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,

@@ -24,6 +24,7 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.filter import Filter
 from cnnc.ops.local import Local
 from cnnc.ops.pool import Pool
+from cnnc.ops.spectrogram import Spectrogram
 from cnnc.ops.window import AxisRule, TransposedRule
 
 _TOO_LARGE, _DOWN = 1e200, 600
@@ -106,6 +107,8 @@ def _through(op: Op, counts: Array, operand: int, types: tuple[TensorType, ...],
     sizes = types[operand].spatial
     if isinstance(op, Conv | Local | Filter | Pool | ConvTranspose):
         return _back(counts, [_rule_matrix(rule) for rule in op.rules(types[0])])
+    if isinstance(op, Spectrogram):  # all frequencies of a frame read the same samples
+        return _back(counts.sum(0), [_rule_matrix(rule) for rule in op.rules(types[0])])
     windows = op.reads(operand, *types)
     if len(out.spatial) != len(sizes) or len(windows) != len(sizes):  # positions do not correspond: each reads all
         return np.full(sizes, float(counts.sum()))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.cli.data_sheet import sheet
-from cnnc.cli.data_source import open_network_data
+from cnnc.api.data_sheet import sheet
+from cnnc.api.opened_data import open_network_data
 from cnnc.view.drawing import Raster
 from tests.cli.conftest import SMALL, codes, json_of, run
 from tests.paths import DOCS

@@ -13,7 +13,7 @@ from cnnc.diagnostics import CnncError, Exit
 
 
 def test_every_public_data_set_has_its_facts() -> None:
-    assert set(READERS) - set(KNOWN) == {"images", "shards", "npz", "text", "series"}
+    assert set(READERS) - set(KNOWN) == {"images", "shards", "npz", "text", "series", "audio"}
     assert set(KNOWN) <= set(READERS)
 
 
@@ -29,7 +29,7 @@ def test_facts_are_consistent() -> None:
         ("mnits", "write `mnist`"),
         ("Digits", "write `digits`"),
         ("fashionmnist", "write `fashion_mnist`"),
-        ("xyz", "the data sets are: digits, mnist, fashion_mnist, cifar10, images, shards, npz, text, series"),
+        ("xyz", "the data sets are: digits, mnist, fashion_mnist, cifar10, images, shards, npz, text, series, audio"),
     ],
 )
 def test_unknown_name(name: str, help: str) -> None:

@@ -30,6 +30,7 @@ from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.reshape import ChannelShuffle, Crop, DepthToSpace, Pad, Select, Slice, SpaceToDepth
 from cnnc.ops.sequence import Embed
+from cnnc.ops.spectrogram import Spectrogram
 from cnnc.reference.initializers import initialize
 
 
@@ -169,6 +170,9 @@ ROWS = (
     Row("channel_shuffle", {"groups": 4}, "12x4x5", "12x4x5"),
     Row("depth_to_space", {"n": 2}, "12x4x5", "3x8x10"),
     Row("space_to_depth", {"n": 2}, "3x8x10", "12x4x5"),
+    Row("spectrogram", {"k": 400, "s": 160}, "1x16000", "1x201x98", 0, 98 * 201 * 800),
+    Row("spectrogram", {"k": 400, "s": 160, "mels": 40}, "1x16000", "1x40x98", 0, 98 * 199 * (800 + 40)),
+    Row("spectrogram", {"k": 8, "s": 4, "fft": 12, "p": (4,)}, "2x20", "2x7x6", 0, 6 * 2 * 7 * 16),
     Row("embed", {"dim": 8, "vocab": 100}, "20:int64", "8x20", 800),
     Row("add", {}, "3x4x5 3x4x5", "3x4x5"),
     Row("add", {}, "3x4x5", "3x4x5"),
@@ -248,7 +252,7 @@ def test_every_symbol_is_used() -> None:
     assert sorted(set(SYMBOLS) - set(re.findall(r"\b[A-Z][A-Z0-9_]*\b", texts))) == []
 
 
-ONE_LINE = sorted(k for k, op in OPS.items() if op.arity == 1 and k != "embed")
+ONE_LINE = sorted(k for k, op in OPS.items() if op.arity == 1 and k not in ("embed", "spectrogram"))
 
 
 @pytest.mark.parametrize("keyword", ONE_LINE)
@@ -262,6 +266,12 @@ def test_the_example_of_embed_works() -> None:
         64,
         20,
     )
+
+
+def test_the_example_of_spectrogram_works() -> None:
+    found = check(f"input 1x16000; {Spectrogram.example}", name="spectrogram")
+    assert not found.diagnostics
+    assert found.require_graph().nodes[-1].type.shape == (1, 40, 98)
 
 
 @pytest.mark.parametrize("keyword", ["conv", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"])

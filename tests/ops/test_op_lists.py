@@ -20,7 +20,7 @@ SMOOTH = {
     "add", "affine", "bilinear", "bn", "channel_shuffle", "concat", "conv", "conv_transpose", "crop", "depth_to_space",
     "drop_path", "dropout", "embed", "fc", "filter", "flatten", "gelu", "group_norm", "identity", "input",
     "instance_norm", "layer_norm", "local", "log_softmax", "lrn", "mish", "mul", "normalize", "pad", "reshape", "scale", "select",
-    "sigmoid", "silu", "slice", "softmax", "softplus", "space_to_depth", "sub", "tanh", "upsample",
+    "sigmoid", "silu", "slice", "softmax", "softplus", "space_to_depth", "spectrogram", "sub", "tanh", "upsample",
 }  # fmt: skip
 """Layers whose derivative never jumps, by keyword; all others are in `MARGINS`."""
 

@@ -45,6 +45,7 @@ _SUPPORTED = frozenset(
         "LRN",
         "LayerNormalization",
         "LeakyRelu",
+        "Log",
         "LogSoftmax",
         "Max",
         "MaxPool",

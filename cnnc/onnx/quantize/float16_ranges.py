@@ -27,6 +27,7 @@ from cnnc.onnx.quantize.float16_magnitudes import NORMALIZATIONS, Magnitudes
 from cnnc.onnx.quantize.placement import tensor_shapes
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
+from cnnc.ops.spectrogram import Spectrogram
 
 LARGEST = 65504  # the largest number of float16
 MARGIN = 2
@@ -40,17 +41,21 @@ _FACTORS = {**dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "Div"), (1,)), "Mu
 
 def layers_in_float32(model: onnx.ModelProto, graph: Graph, magnitudes: Magnitudes) -> tuple[str, ...]:
     """The layers that must compute in float32, in graph order: float16 cannot hold a constant or a number inside them, or
-    the model's input that they read, or their result, if it is an output of the model that no other layer reads."""
+    the model's input that they read, or their result, if it is an output of the model that no other layer reads.
+
+    So does every spectrogram: its powers differ by far more than the 11 bits of float16 hold."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     shapes = tensor_shapes(model.graph)
     inputs = {info.name for info in model.graph.input if magnitudes.largest.get(info.name, 0.0) > LIMIT}
     read = {name for node in model.graph.node for name in node.input}
+    spectrograms = {node.name for node in graph.nodes if isinstance(node.op, Spectrogram)}
     kept = set()
     for node in model.graph.node:
         layer = layer_of(node.name, graph)
         inner = {name for name in node.output if name != layer or name not in read}
         if (
-            max((magnitudes.largest.get(name, 0.0) for name in inner), default=0.0) > LIMIT
+            layer in spectrograms
+            or max((magnitudes.largest.get(name, 0.0) for name in inner), default=0.0) > LIMIT
             or not inputs.isdisjoint(node.input)
             or not _constants_fit(node, constants)
             or _inner_magnitude(node, magnitudes, constants, shapes) > LIMIT

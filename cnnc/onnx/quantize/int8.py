@@ -39,9 +39,11 @@ from cnnc.onnx.quantize.examples import (
     record_quality,
     tensor_values,
 )
+from cnnc.onnx.quantize.float16_ranges import layer_of
 from cnnc.onnx.quantize.placement import INT8_OPERATORS, WITH_WEIGHTS, int8_nodes, tensor_shapes
 from cnnc.onnx.quantize.qdq_cleanup import clean_up, drop_inferable, mark_names, marked_name, store_weights_as_int8
 from cnnc.onnx.run.session import batch_slices
+from cnnc.ops.spectrogram import Spectrogram
 
 MAX_ACCURACY_LOSS = 0.01  # accuracy that may be lost, 0..1
 MAX_RELATIVE_ERROR = 0.1  # without labels: root mean square error relative to the root mean square of the outputs
@@ -112,7 +114,8 @@ class _Quantization(NamedTuple):
 
     def plan(self, kept: Sequence[str] = ()) -> _Plan:
         """The plan for all nodes except the layers `kept`, which stay in float32."""
-        integer = int8_nodes(self.model, self._with_activation(kept), self.everywhere)
+        excluded = [*self._with_activation(kept), *self._of_spectrograms()]
+        integer = int8_nodes(self.model, excluded, self.everywhere)
         sizes = tensor_shapes(self.model.graph)
         large = [node.name for node in self._layers() if prod(sizes[node.input[1]]) >= _MIN_STORED_WEIGHTS]
         return _Plan(integer, [name for name in large if name not in integer and name not in kept])
@@ -168,7 +171,15 @@ class _Quantization(NamedTuple):
     def _layers(self) -> list[onnx.NodeProto]:
         """The nodes that multiply by weights or by another constant."""
         constants = {tensor.name for tensor in self.model.graph.initializer}
-        return [n for n in self.model.graph.node if n.op_type in WITH_WEIGHTS and n.input[1] in constants]
+        fixed = self._of_spectrograms()
+        nodes = (node for node in self.model.graph.node if node.op_type in WITH_WEIGHTS and node.name not in fixed)
+        return [node for node in nodes if node.input[1] in constants]
+
+    def _of_spectrograms(self) -> set[str]:
+        """The nodes of spectrograms, which compute in float32: 8 bits hold 48 dB, and a recording has more than 90."""
+        graph = self.network.require_graph()
+        layers = {node.name for node in graph.nodes if isinstance(node.op, Spectrogram)}
+        return {node.name for node in self.model.graph.node if layer_of(node.name, graph) in layers}
 
     def changed_layers(self) -> list[str]:
         """The layers that quantization changes."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnc.torch.functions import Padding, local, weighted_pool
+from cnnc.torch.functions import Padding, local, spectrogram, weighted_pool
 
 
 class LocallyConnected(nn.Module):  # type: ignore[misc]
@@ -62,6 +62,59 @@ class FixedFilter(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         convolve = (F.conv1d, F.conv2d, F.conv3d)[x.dim() - 3]
         return convolve(x, self.kernel, None, self.stride, self.padding, groups=self.channels)
+
+
+def mel_bands(mels: int, fft: int, rate: float, low: float, high: float, scale: str) -> Tensor:
+    """The weights (mels, fft // 2 + 1) of triangular bands on the mel scale: htk with the height 1, slaney with the area 1."""
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    if scale == "htk":
+        first, last = (2595 * torch.log10(1 + ends / 700)).tolist()
+        edges = 700 * (10 ** (torch.linspace(first, last, mels + 2, dtype=torch.float64) / 2595) - 1)
+    else:
+        step = 0.06875177742094912  # ln(6.4) / 27
+        knee = torch.log(ends.clamp(min=1000) / 1000) / step
+        first, last = torch.where(ends < 1000, ends * 3 / 200, 15 + knee).tolist()
+        mel = torch.linspace(first, last, mels + 2, dtype=torch.float64)
+        edges = torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp(step * (mel - 15)))
+    hertz = torch.arange(fft // 2 + 1, dtype=torch.float64) * rate / fft
+    left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    bands = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0)
+    return bands if scale == "htk" else bands * 2 / (right - left)
+
+
+class FixedSpectrogram(nn.Module):  # type: ignore[misc]
+    """ln(power + eps) at each frequency and time of a waveform (N, C, T), or the power without eps; with mels, in mel bands."""
+
+    transform: Tensor
+    mel: Tensor | None
+
+    def __init__(
+        self,
+        window: int,
+        hop: int,
+        padding: tuple[int, int] = (0, 0),
+        fft: int | None = None,
+        mels: int | None = None,
+        rate: float = 16000.0,
+        low: float = 0.0,
+        high: float | None = None,
+        scale: str = "htk",
+        eps: float | None = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.hop, self.padding, self.eps = hop, padding, eps
+        length = fft or window
+        n = torch.arange(window, dtype=torch.float64)
+        hann = 0.5 - 0.5 * torch.cos(2 * torch.pi * n / window)
+        angle = 2 * torch.pi / length * (torch.arange(length // 2 + 1, dtype=torch.float64)[:, None] * n % length)
+        transform = torch.cat([torch.cos(angle) * hann, torch.sin(angle) * hann])
+        self.register_buffer("transform", transform.to(torch.get_default_dtype()), persistent=False)
+        bands = mel_bands(mels, length, rate, low, rate / 2 if high is None else high, scale) if mels else None
+        mel = None if bands is None else bands.to(torch.get_default_dtype())
+        self.register_buffer("mel", mel, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spectrogram(x, self.transform, self.mel, self.hop, (self.padding,), self.eps)
 
 
 class ScaleShift(nn.Module):  # type: ignore[misc]

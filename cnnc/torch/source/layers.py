@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from cnnc.core.tensor import TensorType
 from cnnc.ops import activation, conv, dense, local, merge, norm, pool, reshape, sequence
 from cnnc.ops import filter as filters
+from cnnc.ops import spectrogram as spectrograms
 from cnnc.ops.base import Op
 from cnnc.ops.window import AxisRule, Geometry, TransposedRule
 
@@ -291,6 +292,20 @@ def _filter(op: filters.Filter, inputs: tuple[TensorType, ...], output: TensorTy
         _keyed("padding", padding or 0, 0),
     )
     return (*before, SourcePiece(WrittenCall("FixedFilter", arguments), has_state=True))
+
+
+@writer_of(spectrograms.Spectrogram)
+def _spectrogram(op: spectrograms.Spectrogram, inputs: tuple[TensorType, ...], output: TensorType) -> Pieces:
+    (pads,), numbers = _pads_of(op.rules(inputs[0])), ("fft", "mels", "rate", "low", "high")
+    arguments = (
+        CallArgument("", op.k[0], None, "k"),
+        CallArgument("", op.s[0], None, "s"),
+        CallArgument("padding", Raw(repr(pads)), Raw("(0, 0)")),
+        *(CallArgument(key, getattr(op, key), None, key) for key in numbers if getattr(op, key) is not None),
+        CallArgument("scale", Raw(f'"{op.scale or "htk"}"'), Raw('"htk"')),
+        CallArgument("eps", op.eps if op.log else Raw("None"), spectrograms.EPS, "eps" if op.log else ""),
+    )
+    return (SourcePiece(WrittenCall("FixedSpectrogram", arguments), has_state=True),)
 
 
 def _nested_list(values: Any) -> str:

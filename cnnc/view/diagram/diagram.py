@@ -24,6 +24,7 @@ from cnnc.ops.merge import Merge
 from cnnc.ops.norm import Affine, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
 from cnnc.ops.sequence import Embed
+from cnnc.ops.spectrogram import Spectrogram
 from cnnc.view.drawing import LayerRole
 
 MOST_BOXES = 40
@@ -31,7 +32,7 @@ MOST_BOXES = 40
 
 _ROLES: dict[LayerRole, tuple[type[Op], ...]] = {
     "end": (Input,),
-    "conv": (Conv, ConvTranspose, Local, Filter),
+    "conv": (Conv, ConvTranspose, Local, Filter, Spectrogram),
     "dense": (Fc, Bilinear, Embed),
     "pool": (Pool, GlobalPool, Unpool, Upsample, Maxout),
     "norm": (BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Normalize, Affine),

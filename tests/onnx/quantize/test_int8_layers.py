@@ -42,3 +42,15 @@ def test_added_names_do_not_collide_with_parameters(monkeypatch: pytest.MonkeyPa
     assert all(
         tensor.data_type == onnx.TensorProto.FLOAT for tensor in found.graph.initializer if "scale" in tensor.name
     )
+
+
+def test_a_spectrogram_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 800 numbers per kernel as well, which other layers of that size store in int8."""
+    text = "input 1x3000; spectrogram window=400 hop=100 mels=16; conv 16 k=3 p=1; relu; conv 16 k=3 p=1"
+    found, _, _ = both(text, monkeypatch)
+    kernels = [tensor for tensor in found.graph.initializer if ".kernel" in tensor.name]
+    assert {tensor.data_type for tensor in kernels} == {onnx.TensorProto.FLOAT}
+    assert len(kernels) == 3
+    quantized = {name for node in found.graph.node if node.op_type == "QuantizeLinear" for name in node.input[:1]}
+    assert quantized
+    assert not {name for name in quantized if name.startswith("spectrogram1.")}

@@ -10,6 +10,7 @@ import numpy as np
 from cnnc.onnx.importer.ops.constants import shortest_float
 from cnnc.onnx.importer.ops.padding import pads_per_axis
 from cnnc.onnx.importer.ops.pool import decomposed_unpool
+from cnnc.onnx.importer.ops.spectrogram import decomposed_spectrogram
 from cnnc.onnx.importer.read.model import OnnxNode
 from cnnc.onnx.importer.recognize.interpreter import HandlerResult, Interpreter, handles
 from cnnc.onnx.importer.recognize.rearrange import (
@@ -43,6 +44,9 @@ def _reshape(ctx: Interpreter, node: OnnxNode) -> HandlerResult:
     unpooled = decomposed_unpool(ctx, node)
     if unpooled is not None and not unpooled[1]:
         return unpooled[0]
+    spectrogram = decomposed_spectrogram(ctx, node)
+    if spectrogram is not None:
+        return spectrogram
     value = ctx.tensor()
     target = list(ctx.integers(1, "shape") or ())
     if not node.get("allowzero", 0):

@@ -19,7 +19,7 @@ from cnnc.data.dataset import Split
 from cnnc.recipe.augmentation import Augment
 
 if TYPE_CHECKING:
-    from cnnc.cli.data_source import OpenedData
+    from cnnc.api.opened_data import OpenedData
     from cnnc.training.maps import TargetColumn
 
 
