@@ -77,7 +77,7 @@ def applied(edit: Edit) -> str:
             'input 1x4x8\nfc 1\ntrain { data npz "file.npz"; loss mse }',
         ),
         (
-            'input 3\nfc 1\ntrain { data series "s.csv" target=price sep=";"; loss mse }',
+            'input 3\nfc 1\ntrain { data series "s.csv" target=price; loss mse }',
             'input 3\nfc 1\ntrain { data series "s.csv" label=price; loss mse }',
         ),
         ("input 1x8x8\nfc 10\ntrain digits", "input 1x8x8\nfc 10\ntrain { data digits }"),
