@@ -17,7 +17,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.examples import class_pixels, example_pixels
+from cnnc.view.inspect.examples import example_pixels, overlaid_pixels, side_by_side
 from cnnc.view.inspect.signed_maps import Image, picture_rows
 from cnnc.view.inspect.tiles import SheetTile, scale_of, tile_sheet
 
@@ -50,7 +50,9 @@ def sheet(opened: OpenedData) -> Drawing:
     ]
     parts += [f" of {CLASSES} classes; {left_out:,} classes are left out"] if left_out else []
     parts += ["; below them the same after the augmentation of the file"] if opened.augmentation is not None else []
-    parts += [f"; the first of {len(training.inputs)} inputs is shown"] if len(training.inputs) > 1 else []
+    shown = len(_image_columns(training))
+    if len(training.inputs) > max(1, shown):
+        parts.append(f"; {f'{shown} images' if shown > 1 else 'the first'} of {len(training.inputs)} inputs are shown")
     text = f"{''.join(parts)}."
     if len(inputs.shape) < 4:
         return _curves(title, text, inputs, rows)
@@ -79,27 +81,62 @@ def _rows(share: Split, classes: Sequence[str]) -> tuple[list[_Row], int]:
 def _image_rows(opened: OpenedData, rows: Sequence[_Row]) -> Iterator[tuple[str, list[Image]]]:
     from cnnc.training.augment import augment
 
-    training, classes = opened.training, len(opened.dataset.classes)
+    training = opened.training
     random = np.random.default_rng(Stream.AUGMENTATION.key(opened.seed, 0, 0))
     for heading, numbers in rows:
-        images = training.inputs[0][np.array(numbers, np.int64)]
+        images, *others = (column[np.array(numbers, np.int64)] for column in _image_columns(training))
         labels = [_label(training.inputs[0], n) for n in numbers]
-        yield heading, _images(labels, images)
+        yield heading, _images(labels, images, *others)
         if opened.augmentation is not None:
-            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random))
-        if training.targets and training.targets[0].dtype == np.int64 and not _has_labels(training):
-            maps = training.targets[0][np.array(numbers, np.int64)]
-            shown = [
-                class_pixels(np.where(m == opened.ignored_label, 0, m), classes or int(maps.max()) + 1) for m in maps
-            ]
-            yield (
-                "label maps: black is class 0, white the last",
-                [Image(*each) for each in zip(labels, shown, strict=True)],
-            )
+            yield "after augmentation", _images(labels, augment(images, opened.augmentation, random), *others)
+        if (maps := _label_maps(opened)) is not None:
+            chosen = np.asarray(maps[np.array(numbers, np.int64)], np.int64).reshape(len(images), *maps.shape[-2:])
+            yield "masks laid over the images", _overlays(opened, labels, images, chosen)
+    if _label_maps(opened) is not None:
+        yield "colours of the masks", list(_legend(opened))
 
 
-def _images(labels: Sequence[str], images: Array) -> list[Image]:
-    return [Image(label, example_pixels(image)) for label, image in zip(labels, images, strict=True)]
+def _label_maps(opened: OpenedData) -> Column | None:
+    """The first target where it is a label map in the plane, (N, H, W), or a mask of 0 and 1, (N, 1, H, W)."""
+    targets = opened.training.targets
+    if targets and targets[0].dtype == np.int64 and len(targets[0].shape) == 3:
+        return targets[0]
+    is_mask = bool(targets) and opened.dataset.name == "images" and len(targets[0].shape) == 4
+    return targets[0] if is_mask else None
+
+
+def _overlays(opened: OpenedData, labels: Sequence[str], images: Array, maps: Array) -> list[Image]:
+    from cnnc.data.image_file import class_colours
+
+    colours = class_colours()
+    return [
+        Image(label, overlaid_pixels(example_pixels(image), map_, colours, opened.ignored_label))
+        for label, image, map_ in zip(labels, images, maps, strict=True)
+    ]
+
+
+def _legend(opened: OpenedData) -> Iterator[Image]:
+    """A tile for each class but 0, whose pixels stay as they are, and for the ignored label."""
+    from cnnc.data.image_file import class_colours
+
+    colours, classes = class_colours(), opened.dataset.classes or ("0", "1")
+    tile = np.ones((1, 4, 3), np.uint8)
+    for n, name in enumerate(classes[: CLASSES + 1]):
+        if n and n != opened.ignored_label:
+            yield Image(name, tile * colours[n])
+    if opened.ignored_label is not None:
+        yield Image("ignored", tile * 255)
+
+
+def _image_columns(share: Split) -> list[Column]:
+    """The inputs that are images."""
+    return [column for column in share.inputs if len(column.shape) == 4] or [share.inputs[0]]
+
+
+def _images(labels: Sequence[str], *inputs: Array) -> list[Image]:
+    """An image for each example; those of several inputs side by side."""
+    pixels = [[example_pixels(image) for image in images] for images in zip(*inputs, strict=True)]
+    return [Image(label, side_by_side(each)) for label, each in zip(labels, pixels, strict=True)]
 
 
 def _label(column: Column, n: int) -> str:

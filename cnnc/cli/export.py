@@ -17,10 +17,9 @@ from cnnc.cli.export_training import export_training
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
-from cnnc.report.layout import ColumnLayout, fitted
+from cnnc.report.deviations import deviation_dict, deviation_table, largest
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.tolerance import Deviation
     from cnnc.onnx.emit.verify import Verification
     from cnnc.onnx.export import Exported, Options
     from cnnc.onnx.quantize.examples import Quality
@@ -308,7 +307,11 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     show(f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
     show(f"verified: {_verified(exported.verification)}")
     if layers:
-        show("\n".join(fitted(_COLUMNS, _rows(exported), layout())))
+        show(
+            deviation_table(
+                [(d, f"{d.value:.3g}") for d in exported.verification.layers], ("layer", "at value"), layout()
+            )
+        )
     if exported.quality is not None:
         show(_quality(exported.quality))
     if exported.footprint is not None:
@@ -331,13 +334,9 @@ _REASONS = {
 
 def _verified(verification: Verification) -> str:
     """What was compared, and the deviation that was closest to its allowance."""
-    worst = verification.worst
     count = len(verification.layers)
     how = "layer by layer" if verification.by_layer else "element by element"
-    return (
-        f"{count} tensor{'s' if count != 1 else ''} compared with the network, {how}; the largest deviation is {worst.share:.1%} "
-        f"of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
-    )
+    return f"{count} tensor{'s' if count != 1 else ''} compared with the network, {how}; {largest(verification.worst)}"
 
 
 def _quality(quality: Quality) -> str:
@@ -353,22 +352,6 @@ def _quality(quality: Quality) -> str:
     return "\n".join(lines)
 
 
-_COLUMNS = (
-    ColumnLayout("layer", least=8, is_path=True),
-    ColumnLayout("deviation", right=True, drop=1),
-    ColumnLayout("at value", right=True, drop=3),
-    ColumnLayout("allowed", right=True, drop=2),
-    ColumnLayout("share", right=True),
-)
-
-
-def _rows(exported: Exported) -> list[tuple[str, ...]]:
-    return [
-        (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
-        for d in exported.verification.layers
-    ]
-
-
 def _as_dict(exported: Exported) -> dict[str, Any]:
     verification, quality, footprint = exported.verification, exported.quality, exported.footprint
     return {
@@ -379,12 +362,8 @@ def _as_dict(exported: Exported) -> dict[str, Any]:
         "ir": exported.ir,
         "tensors": len(verification.layers),
         "by_layer": verification.by_layer,
-        "worst": _deviation(verification.worst),
-        "layers": [_deviation(d) for d in verification.layers],
+        "worst": deviation_dict(verification.worst),
+        "layers": [deviation_dict(d) for d in verification.layers],
         "quality": quality._asdict() if quality is not None else None,
         "footprint": footprint._asdict() if footprint is not None else None,
     }
-
-
-def _deviation(d: Deviation) -> dict[str, Any]:
-    return {**d._asdict(), "share": d.share}

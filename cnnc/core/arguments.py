@@ -285,6 +285,41 @@ class String(Kind):
         return "a name or a string" if self.bare else "a string in quotes"
 
 
+class Strings(Kind):
+    """A string in quotes, or a list of them."""
+
+    example: ClassVar[str] = '"name"'
+
+    def take(self, value: Any, rank: int) -> tuple[str, ...]:
+        items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
+        if not items or any(not isinstance(item, str) or isinstance(item, WordValue) for item in items):
+            raise self.reject()
+        return tuple(map(str, items))
+
+    def describe(self) -> str:
+        return "a string in quotes, or a list of them"
+
+
+class Colours(Kind):
+    """A list of two or more different colours, each a string such as "#ff0000"."""
+
+    example: ClassVar[str] = '["#000000", "#ffffff"]'
+
+    def take(self, value: Any, rank: int) -> tuple[str, ...]:
+        items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
+        colours = tuple(item.lower() for item in items if isinstance(item, str) and not isinstance(item, WordValue))
+        if (
+            len(colours) < len(items)
+            or not 2 <= len(colours) == len(set(colours))
+            or not all(colour[0] == "#" and is_colour(colour) for colour in colours)
+        ):
+            raise self.reject()
+        return colours
+
+    def describe(self) -> str:
+        return 'a list of at least two different colours, such as ["#000000", "#ff0000"]'
+
+
 class LayerName(Kind):
     """The name of a layer, as a bare word: `conv1`, `stage3.skip`."""
 

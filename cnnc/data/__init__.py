@@ -48,6 +48,9 @@ class Request(Record):
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
     predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
     files become pixels.
+
+    Of images: `labels` is the table that names them; `masks` is the folder of masks, `colours` their colours and `class_names` the
+    names of their classes, both by class. `output` is the type of the output that targets are compared with.
     """
 
     folder: Path | None = None
@@ -70,6 +73,11 @@ class Request(Record):
     target_values: int = 0
     background: str | None = None
     value_range: tuple[float, float] | None = None
+    output: TensorType | None = None
+    labels: str | None = None
+    masks: str | None = None
+    colours: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def _digits(request: Request) -> Dataset:
@@ -99,9 +107,11 @@ def _cifar10(request: Request) -> Dataset:
 
 
 def _images(request: Request) -> Dataset:
-    from cnnc.data import images
+    from cnnc.data import images, labelled_images, masked_images
 
-    return images.read(request)
+    if request.labels is not None:
+        return labelled_images.read(request)
+    return images.read(request) if request.masks is None else masked_images.read(request)
 
 
 def _shards(request: Request) -> Dataset:

@@ -53,14 +53,24 @@ READ_FROM_FILES: dict[str, DataKind] = {
 }
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "label": ("series",),
-    "index": ("series",),
-    "header": ("series",),
-    "decimal": ("series",),
+    "label": ("series", "images"),
+    "index": ("series", "images"),
+    "header": ("series", "images"),
+    "decimal": ("series", "images"),
     "background": ("images", "shards"),
     "range": ("images", "shards"),
+    "labels": ("images",),
+    "masks": ("images",),
+    "colours": ("images",),
+    "classes": ("images",),
 }
 """The arguments of `data` that only some kinds take, with those kinds."""
+
+DESCRIBES: dict[str, str] = {
+    **dict.fromkeys(("label", "index", "header", "decimal"), "labels"),
+    **dict.fromkeys(("colours", "classes"), "masks"),
+}
+"""The arguments of `data images` that describe another one further, with that one."""
 
 
 def checked_options(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,4 +92,8 @@ def _is_option(name: str, value: Any) -> bool:
         return numbers and -math.inf < value[0] < value[1] < math.inf
     if name == "background":
         return isinstance(value, str) and is_colour(value)
+    if name in ("labels", "masks"):
+        return isinstance(value, str)
+    if name in ("colours", "classes"):
+        return isinstance(value, tuple) and all(isinstance(v, str) for v in value)
     return isinstance(value, bool) if name == "header" else value in ("point", "comma")

@@ -104,18 +104,18 @@ def write_png(path: Path, pixels: NDArray[np.uint8], colours: bool = False) -> N
     image = Image.fromarray(pixels)
     if colours:
         image = image.convert("P")
-        image.putpalette(_palette())
+        image.putpalette(class_colours().tobytes())
     stream = io.BytesIO()
     image.save(stream, "PNG")
     write_atomic(path, stream.getvalue())
 
 
-def _palette() -> bytes:
-    """256 colours: black, then hues that differ by the golden ratio, so that neighbouring classes look different."""
+def class_colours() -> NDArray[np.uint8]:
+    """256 colours (256, 3): black, then hues that differ by the golden ratio, so that neighbouring classes look different."""
     from colorsys import hsv_to_rgb
 
     hues = [hsv_to_rgb(n * 0.618034 % 1, 0.85, 1 - 0.4 * (n // 16 % 2)) for n in range(1, 256)]
-    return bytes(round(255 * part) for colour in [(0, 0, 0), *hues] for part in colour)
+    return np.array([[round(255 * part) for part in colour] for colour in [(0, 0, 0), *hues]], np.uint8)
 
 
 class NotAnImage(Exception):
@@ -258,6 +258,7 @@ def _limit(kind: str, high: float) -> float:
     return 65535.0 if kind != "f" else 1.0 if high <= 1 else 255.0
 
 
+NEAREST = 0  # PIL.Image.Resampling.NEAREST
 BILINEAR = 2  # PIL.Image.Resampling.BILINEAR; Pillow is imported only when an image is read
 
 # Common image formats. Some of Pillow's other decoders start programs or are rarely tested.
@@ -273,10 +274,39 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple[int, int], list[str]]:
+class OwnValues(NamedTuple):
+    """The values of an image as its file has them, (H, W) or colours (H, W, 3); the file's width and height, and Pillow's mode."""
+
+    pixels: NDArray[Any]
+    size: tuple[int, int]
+    mode: str
+
+
+def decode_values(data: bytes, most: tuple[int, int], as_colours: bool, enlarge: bool = True) -> OwnValues:
+    """An image resized to a width and height by nearest neighbour, whose values stay as they are: indices stay indices.
+
+    Indices are those of grey images and palettes; other images, and all with `as_colours`, become RGB. It is rotated as its
+    EXIF data say. Without `enlarge`, a smaller image keeps its size. Raises NotAnImage.
+    """
+    try:
+        image, size, _ = _open(data, None)
+        mode = image.mode
+        if as_colours or not (mode in ("1", "L", "P") or mode[0] in "IF"):
+            image = image.convert("RGB")
+        width, height = most if enlarge else (min(most[0], size[0]), min(most[1], size[1]))
+        pixels = np.asarray(image if size == (width, height) else image.resize((width, height), NEAREST))
+    except NotAnImage:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
+        raise NotAnImage(_reason(error)) from error
+    return OwnValues(pixels, size, mode)
+
+
+def _open(data: bytes, target_size: tuple[int, int] | None) -> tuple[Image.Image, tuple[int, int], list[str]]:
     """An image in upright orientation, its original (width, height), and what was converted. Raises NotAnImage.
 
-    A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size.
+    A JPEG much larger than `target_size` is decoded at a half or less of its size, but at least twice the target size;
+    without `target_size` as it is.
     """
     from PIL import Image, ImageOps
 
@@ -288,8 +318,9 @@ def _open(data: bytes, target_size: tuple[int, int]) -> tuple[Image.Image, tuple
             raise NotAnImage(f"{size[0]}x{size[1]} is more than {limit:,} pixels")
         if image.mode[0] in "FI" and pixels * _WIDE_PIXEL > MAX_DECODED_BYTES:
             raise NotAnImage(f"{size[0]}x{size[1]} pixels of 32 bits need more than {MAX_DECODED_BYTES >> 20} MiB")
-        side = 2 * max(target_size)  # rotation may exchange width and height
-        image.draft(None, (side, side))
+        if target_size is not None:
+            side = 2 * max(target_size)  # rotation may exchange width and height
+            image.draft(None, (side, side))
         image.load()
         if getattr(image, "is_animated", False):
             conversions.append(FIRST_FRAME)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.data import Request
-from cnnc.data.dataset import Split
-from cnnc.data.splits import draw_test_split
+from cnnc.data.dataset import Dataset, ReadFacts, Split
+from cnnc.data.file_tree import bad_file
+from cnnc.data.splits import draw_test_split, split_off_test
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 SHARES = (TRAINING, VALIDATION, TEST)
@@ -76,6 +77,31 @@ def given_shares(
             report_missing(request, source, name, classes, labels[part])
     train, validation, test = (examples.select(part) for part in rows)
     return Shares(train, validation if len(validation) else None, test)
+
+
+def image_dataset(
+    request: Request,
+    source: object,
+    classes: tuple[str, ...],
+    examples: Split,
+    labels: NDArray[np.int64] | None,
+    share_numbers: NDArray[np.int64] | None,
+    facts: ReadFacts,
+) -> Dataset:
+    """The data set of images whose shares are given for each example, or None: then the test share is drawn. Raises CnncError E602."""
+    if share_numbers is None or not share_numbers.any():
+        train, test = split_off_test(request, source, examples, labels)
+        return Dataset("images", classes, train, test, facts=facts)
+    if share_numbers.all():
+        raise bad_file(str(source), "expected training examples, found none", "name the share `train` for some of them")
+    shares = given_shares(request, source, classes, examples, labels, share_numbers)
+    return Dataset("images", classes, shares.train, shares.test, facts=facts, validation=shares.validation)
+
+
+def share_numbers_of(words: Sequence[str]) -> NDArray[np.int64] | None:
+    """The index into `SHARES` of the share that each word names; None where one names none."""
+    shares = [share_of(word) for word in words]
+    return None if None in shares else np.array([SHARES.index(share) for share in shares if share], np.int64)
 
 
 def report_missing(

@@ -250,5 +250,5 @@ def _with_different_labels(contents: NDArray[np.int64], shares: Sequence[_ShareS
 
 def _example_facts(example: ExampleId, names: Sequence[str], shares: Mapping[str, Split]) -> Facts:
     share = names[example.share]
-    file = display_name(shares[share].inputs[0], example.number)
-    return {"share": share, "example": example.number, "file": file or None}
+    files = filter(None, (display_name(column, example.number) for column in shares[share].inputs))
+    return {"share": share, "example": example.number, "file": " and ".join(files) or None}

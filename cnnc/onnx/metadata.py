@@ -132,9 +132,7 @@ def metadata(
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
             for name in graph.outputs
         },
-        "data": {**{k: getattr(data, k) for k in ("name", "path", "val", "test")}, **data.options}
-        if data is not None
-        else None,
+        "data": _data_facts(data) if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
         "origin": dict(origin) if origin is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cnnc.data.catalog import KNOWN, OPTIONS, READ_FROM_FILES
+from cnnc.data.catalog import DESCRIBES, KNOWN, OPTIONS, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
@@ -82,14 +82,19 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
 
 
 def _data_options(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
-    """E517: arguments of `data` that only other kinds of data take."""
-    data = recipe.data
-    for argument in call.arguments:
-        kinds = OPTIONS.get(argument.key.text) if argument.key is not None else None
-        if kinds is not None and argument.key is not None and (data.name not in kinds or data.is_npz):
-            name = argument.key.text
+    """E517: arguments of `data` that only other kinds of data take, or that describe one that is not given."""
+    data, given = recipe.data, {a.key.text: a for a in call.arguments if a.key is not None}
+    for name, argument in given.items():
+        kinds, described, message = OPTIONS.get(name), DESCRIBES.get(name), ""
+        if kinds is not None and (data.name not in kinds or data.is_npz):
             message = f"data {data.name} takes no {name}=; it is an argument of {' and '.join(kinds)}"
-            edits = (without(argument.span, f"leave {name}= out"),)
+        elif described is not None and data.name == "images" and described not in given:
+            message = f"{name}= describes what {described}= names; {described}= is not given"
+        elif name == "masks" and "labels" in given:
+            message = "the targets are in a table, labels=, or in masks=, not in both"
+        if message:
+            left_out = [name, "labels"] if name == "masks" and "labels" in given else [name]
+            edits = tuple(without(given[key].span, f"leave {key}= out") for key in left_out)
             yield Diagnostic("E517", message, argument.span, edits=edits)
 
 
@@ -146,12 +151,17 @@ def inputs(section: FittedSection) -> Iterator[Diagnostic]:
     most = 1 if facts is None else facts.inputs
     if data.is_npz or most is None:
         return
+    if data.labels is not None:
+        most = len(graph.inputs)
     if len(graph.inputs) > most:
         names = " and ".join(node.name for node in graph.inputs)
         count = "one input" if most == 1 else f"one or {most} inputs"
         message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
         help = "give several inputs by name in a file: `{}`"
-        edits = (Edit(span, 'data npz "file.npz"', help),)
+        edits: tuple[Edit, ...] = (Edit(span, 'data npz "file.npz"', help),)
+        if data.name == "images" and data.masks is None:
+            help = "name the images of each example in a table: `{}`"
+            edits = (Edit(span.source.span(span.end, span.end), ' labels="labels.csv"', help), *edits)
         yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), edits=edits)
         return
     for entry in graph.inputs:
@@ -197,6 +207,50 @@ def losses(section: FittedSection) -> Iterator[Diagnostic]:
             yield from _value_target(section, loss, call, graph.by_name[name])
         else:
             yield from _label_target(section, graph.by_name[name])
+        if name in graph.outputs and not loss.of_input:
+            yield from _masked_target(section, loss, call, graph.by_name[name])
+            yield from _number_of_targets(section, loss, graph.by_name[name])
+
+
+def _masked_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
+    """E508, E511: masks need a map of scores for each class, or one of numbers from 0 to 1 for two classes."""
+    data, channels = section.recipe.data, output.type.channels
+    if data.masks is None:
+        return
+    notes = _type_note(output)
+    if output.type.rank != 2:
+        code = "E508" if loss.compares_with == "labels" else "E511"
+        message = f"masks have a label at each pixel; the output {output.type} has no rows and columns"
+        help = "end with a convolution, without `flatten`, `fc` and `global_pool`"
+        edits = replaced(
+            output.span, r"\bfc\s+(\S+).*", f"conv {channels} k=1", "end with `{}`, without `flatten` before it"
+        )
+        yield Diagnostic(code, message, section.data_call.span, notes=notes, help=help, edits=edits)
+    elif loss.compares_with == "values" and channels != 1:
+        message = f"{loss.kind} compares masks with one channel, 0 or 1 at each pixel; the output is {output.type}"
+        help = "end with `conv 1 k=1`, or compare the scores of several classes"
+        edits = (Edit(call.span, "loss cross_entropy", f"{help}: `{{}}`"),)
+        yield Diagnostic("E511", message, call.span, notes=notes, edits=edits)
+    elif loss.compares_with == "labels":
+        for key, named in (("colours", data.colours), ("classes", data.classes)):
+            if named is not None and len(named) != channels:
+                message = f"{key}= names {len(named)} classes; the output has {channels}, one per channel"
+                edits = replaced(output.span, rf"\b{channels}\b", str(len(named)), f"end with {len(named)} channels")
+                yield Diagnostic("E508", message, section.data_call.span, notes=notes, edits=edits)
+
+
+def _number_of_targets(section: FittedSection, loss: Loss, output: Node) -> Iterator[Diagnostic]:
+    """E508, E511: whether label= names as many columns as the output has numbers, or one column of labels."""
+    names, size = section.recipe.data.label, output.type.size
+    if names is None or len(names) == size or (loss.compares_with == "labels" and len(names) == 1):
+        return
+    columns = f"{len(names)} column{'s' * (len(names) != 1)}"
+    code, expected = "E511", f"{size}, one for each number of the output {output.type}"
+    if loss.compares_with == "labels":
+        code, expected = "E508", f"one with the label, or {size}, one for each class"
+    message = f"label= names {columns}; expected {expected}"
+    edits = _last_fc(section.graph, output, len(names))
+    yield Diagnostic(code, message, section.data_call.span, notes=_type_note(output), edits=edits)
 
 
 def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
@@ -228,7 +282,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
     facts = KNOWN.get(data.name)
     count = len(facts.classes) if facts is not None else 0
     channels = output.type.channels
-    if data.has_labels_only and _is_map(output):
+    if (data.has_labels_only or data.labels is not None) and _is_map(output):
         message = (
             f"`data {data.name}` has one label per {data.item}; the output {output.type} has scores at each position"
         )
@@ -244,7 +298,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
         message = (
             f"cross_entropy needs a score for each class, at least two; the network's output has shape {output.type}"
         )
-        labels_only = data.has_labels_only
+        labels_only = data.has_labels_only or data.labels is not None
         help = "end with one output per class" if labels_only else _ONE_SCORE
         edits = _last_fc(section.graph, output, 2, "end with `{}` for two classes") if labels_only else ()
         yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)

@@ -141,3 +141,27 @@ class Bce(ValueLoss):
     example = "loss bce target=input"
     included_layers = ("sigmoid",)
     target_range = (0, 1)
+
+
+@register
+class Contrastive(Loss):
+    """The mean of 0.5·((1 - t)·d² + t·max(margin - d, 0)²), for distances d of pairs (Hadsell et al. 2006).
+
+    The target t is 0 for a pair of the same kind, which is pulled together, and 1 for a pair of different kinds, which is
+    pushed apart up to the margin. Metrics compare with t the distance in margins, at most 1.
+    """
+
+    kind = "contrastive"
+    example = "loss contrastive margin=2"
+    compares_with = "values"
+    default_metric = "mse"
+    target_range = (0, 1)
+
+    margin: float = arg(
+        Real(0, open_below=True),
+        default=1,
+        unit="unit of the output",
+        help="distance from which different pairs cost nothing",
+    )
+    on: str | None = _ON
+    weight: float = _WEIGHT

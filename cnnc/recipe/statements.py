@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from cnnc.core.arguments import Choice, Colour, Columns, NumberRange, OptionalFlag, Real, String, Whole, arg
+from cnnc.core.arguments import (
+    Choice,
+    Colour,
+    Colours,
+    Columns,
+    NumberRange,
+    OptionalFlag,
+    Real,
+    String,
+    Strings,
+    Whole,
+    arg,
+)
 from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
@@ -67,6 +79,22 @@ class Data(TrainStatement):
         default=None,
         help="of images of 16 bits or floats, the values that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
     )
+    labels: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the .csv or .tsv file that names the image or images of each example, and its label or targets",
+    )
+    masks: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the folder of masks, images of the same names that hold the class of each pixel",
+    )
+    colours: tuple[str, ...] | None = arg(
+        Colours(), default=None, help="with masks: the colours of the masks in the order of their classes"
+    )
+    classes: tuple[str, ...] | None = arg(
+        Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
+    )
 
     @property
     def is_npz(self) -> bool:
@@ -75,13 +103,13 @@ class Data(TrainStatement):
 
     @property
     def has_labels_only(self) -> bool:
-        """Whether each example has one label, as in every data set but arrays."""
-        return not self.is_npz
+        """Whether each example has one label: not in arrays, with a table of labels, or with masks."""
+        return not (self.is_npz or self.labels is not None or self.masks is not None)
 
     @property
     def may_have_values(self) -> bool:
-        """Whether the targets may be numbers: arrays, or columns of a table."""
-        return self.is_npz or self.name == "series"
+        """Whether the targets may be numbers: arrays, or columns of a table; masks of two classes are 0 and 1."""
+        return self.is_npz or self.name == "series" or self.labels is not None or self.masks is not None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -92,6 +120,8 @@ class Data(TrainStatement):
     @property
     def item(self) -> str:
         """What one example is called."""
+        if self.labels is not None:
+            return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
 
 

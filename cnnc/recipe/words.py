@@ -76,6 +76,7 @@ _KINDS = {
         "mse": "mseloss mean_squared_error meansquarederror l2 l2loss squared euclidean euclideanloss rmse",
         "l1": "l1loss mae mean_absolute_error meanabsoluteerror absolute",
         "huber": "smoothl1 smooth_l1 smoothl1loss huberloss",
+        "contrastive": "contrastiveloss contrastive_loss margin siamese",
     },
     "optimizer": {
         "sgd momentum=0.9": "momentum nesterov nag",

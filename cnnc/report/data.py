@@ -277,7 +277,9 @@ def _group_text(group: Sequence[Data], source: str) -> str:
 
 def _example_name(example: Data, source: str) -> str:
     file = example["file"]
-    return f"{example['share']} {file.removeprefix(source).lstrip(':/ ') if file else example['example']}"
+    if file and file.startswith(source):
+        file = file.removeprefix(source).lstrip(":/ ")
+    return f"{example['share']} {file or example['example']}"
 
 
 def _normalize_lines(survey: Data) -> list[str]:

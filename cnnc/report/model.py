@@ -139,7 +139,8 @@ def data(model: Data) -> str:
     if statement is None:
         return ""
     path = f' "{statement["path"]}"' if statement.get("path") else ""
-    return f"{statement['name']}{path}"
+    beside = [f' {key}="{value}"' for key in ("labels", "masks") if isinstance(value := statement.get(key), str)]
+    return f"{statement['name']}{path}{''.join(beside)}"
 
 
 def trained(model: Data) -> str:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Huber, Loss, Mse
 from cnnc.training.objective import Objective, Term
 
 TorchLoss = Callable[[Any, Tensor, Tensor], Tensor]
@@ -67,6 +67,12 @@ def huber(loss: Huber, outputs: Tensor, target: Tensor) -> Tensor:
 @loss_of(Bce)
 def bce(loss: Bce, scores: Tensor, target: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(scores, target)
+
+
+@loss_of(Contrastive)
+def contrastive(loss: Contrastive, distances: Tensor, target: Tensor) -> Tensor:
+    missing = (loss.margin - distances).clamp(min=0)
+    return (0.5 * ((1 - target) * distances.square() + target * missing.square())).mean()
 
 
 def batch_loss(

@@ -210,6 +210,8 @@ class LiveMoments(Callback):
         run, on = self._run, f"{len(self._run.validation):,} validation {self._run.noun}"
         if not self._samples.classes:
             return
+        if run.engine.scoring_ranks.size > 1:
+            on = f"the first process's share of {on}"
         if not len(run.validation):
             count = max(1, min(COUNTED, len(run.train) // COUNTED_SHARE))
             part = run.train.select(np.arange(count))

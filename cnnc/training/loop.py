@@ -87,6 +87,11 @@ def open_data(
         background=recipe.data.background,
         value_range=recipe.data.range,
         target_values=output.type.size if first.compares_with == "values" and not first.of_input else 0,
+        output=output.type,
+        labels=recipe.data.labels,
+        masks=recipe.data.masks,
+        colours=recipe.data.colours or (),
+        class_names=recipe.data.classes or (),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Huber, Loss, Mse
 from cnnc.reference.activation import logistic
 
 
@@ -105,6 +105,22 @@ def _bce(loss: Bce, scores: Array, target: Array) -> LossValue:
     """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t."""
     losses = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
     return _mean(scores, losses, logistic(scores) - target)
+
+
+@loss_of(Contrastive)
+def _contrastive(loss: Contrastive, distances: Array, target: Array) -> LossValue:
+    """½·((1 − t)·d² + t·h²) with h = max(margin − d, 0); its gradient is (1 − t)·d − t·h."""
+    missing = np.maximum(loss.margin - distances, 0)
+    losses = 0.5 * ((1 - target) * np.square(distances) + target * np.square(missing))
+    return _mean(distances, losses, (1 - target) * distances - target * missing)
+
+
+def measured_outputs(loss: Loss, outputs: Array) -> Array:
+    """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
+    if isinstance(loss, Contrastive):
+        in_margins: Array = np.minimum(outputs / outputs.dtype.type(loss.margin), 1)
+        return in_margins
+    return outputs
 
 
 def _mean(activations: Array, losses: Array, gradient: Array) -> LossValue:

@@ -24,7 +24,7 @@ from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.training.losses import compute_loss
+from cnnc.training.losses import compute_loss, measured_outputs
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
 
@@ -255,7 +255,7 @@ class Objective:
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
         if term.loss.compares_with == "values" and term.node is not term.output:
             outputs = OUTPUTS[term.output.op.keyword](outputs)
-        counter.add(outputs, target, term.loss.ignored_label)
+        counter.add(measured_outputs(term.loss, outputs), target, term.loss.ignored_label)
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
         """The examples in batches: inputs by name, and targets."""

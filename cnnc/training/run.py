@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -59,6 +60,11 @@ class Engine:
 
     name: ClassVar[str]
     ranks: Ranks = ALONE
+
+    @property
+    def limit(self) -> float:
+        """The largest number that activations can have."""
+        return math.inf
 
     @property
     def provider(self) -> str:
@@ -164,7 +170,7 @@ class Run:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+        return "images" if len(self.graph.inputs) == 1 and self.graph.inputs[0].type.rank == 2 else "examples"
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate of a step; epochs and steps count from 0."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Huber, Loss, Mse
 from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
 from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 from cnnc.recipe.schedules import Constant, Cosine, OneCycle, Schedule, StepDecay
@@ -127,6 +127,7 @@ LOSSES: list[Loss] = [
     L1.make(),
     Huber.make(delta=0.7),
     Bce.make(),
+    Contrastive.make(margin=0.8),
 ]
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
-from cnnc.training.losses import compute_loss, cross_entropy
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Huber, Loss, Mse
+from cnnc.training.losses import compute_loss, cross_entropy, measured_outputs
 from tests.training.statement_cases import LOSSES
 
 
@@ -103,6 +103,18 @@ def test_values_of_losses_on_values() -> None:
     binary = (-0.5 * math.log(1 / (1 + math.exp(-1))) - 0.5 * math.log(1 - 1 / (1 + math.exp(-1)))) / 2
     binary += -math.log(1 / (1 + math.exp(2))) / 2
     assert found == pytest.approx([squared, absolute, huber, binary])
+
+
+def test_contrastive_loss_pulls_pairs_together_and_pushes_others_to_the_margin() -> None:
+    distances, target = np.array([[0.5], [3.0], [0.5], [3.0]]), np.array([[0.0], [0.0], [1.0], [1.0]])
+    value, gradient = compute_loss(Contrastive.make(margin=2), distances, target)
+    assert value == pytest.approx((0.125 + 4.5 + 0.5 * 1.5**2 + 0) / 4)
+    np.testing.assert_allclose(gradient[:, 0], np.array([0.5, 3, -1.5, 0]) / 4)
+
+
+def test_metrics_of_contrastive_loss_read_distances_in_margins() -> None:
+    loss = Contrastive.make(margin=2)
+    np.testing.assert_allclose(measured_outputs(loss, np.array([0.0, 1.0, 2.0, 9.0])), [0, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize("extra", [{"smoothing": 0.1}, {"ignore": 2}, {"smoothing": 0.3, "ignore": 0}])

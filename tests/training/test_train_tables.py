@@ -152,7 +152,8 @@ def program(cls: type[TrainStatement]) -> str:
     on_values = issubclass(cls, Loss | Metric) and cls.compares_with == "values"
     statements = [cls.example]
     if cls.keyword != "data":
-        statements.append("data digits")
+        needs_numbers = on_values and issubclass(cls, Loss) and "target=input" not in cls.example
+        statements.append('data npz "pairs.npz"' if needs_numbers else "data digits")
     if cls.keyword != "loss":
         statements.append("loss mse target=input" if on_values else "loss cross_entropy")
     return f"input 1x8x8\n{'conv 1 k=1' if on_values else 'fc 10'}\ntrain {{ {'; '.join(statements)} }}\n"

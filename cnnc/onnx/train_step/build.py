@@ -30,7 +30,7 @@ from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
-from cnnc.onnx.train_step.losses import LOSSES
+from cnnc.onnx.train_step.losses import LOSSES, measured_outputs
 from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
@@ -163,6 +163,7 @@ def add_metrics(
             outputs = e.tensor(term.node.name)
             if term.loss.compares_with == "values" and term.node is not term.output:
                 outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
+            outputs = measured_outputs(e, term.loss, outputs)
             sums = METRICS[metric](e, outputs, _target_tensor(e, term, targets), term.loss.ignored_label)
             total = e.op("Identity", [sums.total], METRIC + name)
             count = e.op("Identity", [sums.counted], METRIC + name + COUNT)

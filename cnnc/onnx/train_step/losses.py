@@ -13,7 +13,7 @@ import numpy as np
 from onnx import TensorProto
 
 from cnnc.onnx.train_step.step_emitter import StepEmitter
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Huber, Loss, Mse
 
 
 class LossTensors(NamedTuple):
@@ -93,6 +93,22 @@ def _bce(e: StepEmitter, loss: Bce, scores: str, target: str) -> LossTensors:
     rest = e.new("Softplus", e.new("Neg", e.new("Abs", scores)))
     losses = e.new("Add", e.new("Sub", e.new("Relu", scores), e.new("Mul", scores, target)), rest)
     return _mean(e, losses, e.new("Sub", e.new("Sigmoid", scores), target))
+
+
+@loss_of(Contrastive)
+def _contrastive(e: StepEmitter, loss: Contrastive, distances: str, target: str) -> LossTensors:
+    """½·((1 − t)·d² + t·h²) with h = max(margin − d, 0); its gradient is (1 − t)·d − t·h."""
+    missing = e.new("Relu", e.new("Sub", e.number(loss.margin), distances))
+    near, far = e.new("Mul", e.new("Sub", e.number(1), target), distances), e.new("Mul", target, missing)
+    twice = e.new("Add", e.new("Mul", near, distances), e.new("Mul", far, missing))
+    return _mean(e, e.new("Mul", twice, e.number(0.5)), e.new("Sub", near, far))
+
+
+def measured_outputs(e: StepEmitter, loss: Loss, outputs: str) -> str:
+    """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
+    if isinstance(loss, Contrastive):
+        return e.new("Min", e.new("Div", outputs, e.number(loss.margin)), e.number(1))
+    return outputs
 
 
 def _mean(e: StepEmitter, losses: str, gradient: str) -> LossTensors:
