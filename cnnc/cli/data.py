@@ -63,9 +63,8 @@ def data(
 
     kind = kind_of(source, path)
     if kind is not None:
-        require_no(settings, "--set")
         require_no(at, "--at")
-        opened = open_kind(kind, path, folder, size, report)
+        opened = open_kind(kind, path, folder, size, settings or [], report)
     else:
         require_no(size, "--input", "a KIND")
         require_no(path, "PATH", "a KIND", f"write `{join(['cnnc', 'data', source, '--data', path or ''])}`")
