@@ -252,7 +252,7 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first line holds names of columns: no number where the others hold numbers, or a scale such as 0, 1, 2."""
     first, *body = rows
     if not any(is_number(cell) for cell in first[1:]):
-        return not body or any(is_number(cell) for cell in body[0][1:])
+        return not body or any(is_number(cell) or is_timestamp(cell) for cell in body[0][1:])
     ends = {n: [row[n] for row in body if len(row) == len(first)] for n in (0, len(first) - 1)}
     return any(_names_numbers(first[n], column) for n, column in ends.items()) or _holds_scale(first, body)
 
