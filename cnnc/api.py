@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from cnnc.core.arrays import Array
@@ -28,11 +29,13 @@ from cnnc.onnx.run.session import Session
 from cnnc.recipe.metrics import metric_named
 from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.parallel.threads import one_blas_thread
+from cnnc.report.closing import Closing
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.closing import closing_of_score
 from cnnc.training.loop import open_data, start, training_and_validation
 from cnnc.training.loop import train as run_training
-from cnnc.training.objective import Feeds, Objective, Runner, Score, confusion
+from cnnc.training.objective import Feeds, Objective, Runner, Score
 from cnnc.training.run import Callback, Result
 from cnnc.training.run_folder import new_folder
 
@@ -128,13 +131,14 @@ class Evaluation(NamedTuple):
     """The score of a model or run on the test data.
 
     `data` is the name of the data set. `confusion` is for a classifier its confusion matrix (C, C), rows by label and
-    columns by prediction; else empty. `classes` are empty where the targets are not labels.
+    columns by prediction; else empty. `classes` are empty where the targets are not labels. `closing` is what follows from it.
     """
 
     data: str
     score: Score
     classes: tuple[str, ...]
     confusion: list[list[int]]
+    closing: Closing
 
 
 def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) -> Evaluation:
@@ -148,8 +152,8 @@ def evaluate_run(run: Path, data: Path | None, report: Callable[[str], None]) ->
     saved = checkpoints.load(checkpoints.find(run, "best"))
     network = saved.network()
     dataset = open_data(network, data, report, saved.vocabulary)
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
-    return _evaluate(objective, objective.network(saved.weights), dataset)
+    objective = objective_of(network, dataset)
+    return _evaluate(objective, objective.network(saved.weights), dataset, quote(str(run)))
 
 
 def evaluate_model(session: Session, data: Path | None, report: Callable[[str], None]) -> Evaluation:
@@ -168,12 +172,12 @@ def evaluate_model(session: Session, data: Path | None, report: Callable[[str], 
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
         of_data, of_model = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
         raise CnncError.of("E609", f"the classes of the data are {of_data}; those of {session.name} are {of_model}")
-    objective = Objective(network.require_graph(), require_recipe(network.recipe, network.name), dataset)
+    objective = objective_of(network, dataset)
 
     def run(feeds: Feeds) -> dict[str, Array]:
         return run_batched(session, {name: feeds[name] for name in session.inputs})
 
-    return _evaluate(objective, objective.model(run, session.outputs), dataset)
+    return _evaluate(objective, objective.model(run, session.outputs), dataset, quote(session.name))
 
 
 def trained_network(session: Session) -> Network:
@@ -196,11 +200,24 @@ def trained_network(session: Session) -> Network:
     return network
 
 
-def _evaluate(objective: Objective, run: Runner, dataset: Dataset) -> Evaluation:
+def objective_of(network: Network, dataset: Dataset) -> Objective:
+    """The losses and metrics of the network's train section, as its training on this data set has them.
+
+    Raises CnncError E509 without a train section, E610 where the data does not fit.
+
+        objective_of(network, dataset).recipe.losses
+    """
+    recipe = require_recipe(network.recipe, network.name)
+    train, _ = training_and_validation(dataset, recipe.data.val, recipe.seed)
+    return Objective(network.require_graph(), recipe, dataset, train)
+
+
+def _evaluate(objective: Objective, run: Runner, dataset: Dataset, source: str) -> Evaluation:
     with one_blas_thread():
-        score = objective.measure(run, dataset.test)
-        matrix = confusion(objective, run, dataset.test) if objective.is_classifier else []
-    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix)
+        score, matrix = objective.measure_classes(run, dataset.test)
+    train, _ = training_and_validation(dataset, objective.recipe.data.val, objective.recipe.seed)
+    closing = closing_of_score(objective, dataset, train, score, matrix, source)
+    return Evaluation(objective.recipe.data.name, score, dataset.classes, matrix, closing)
 
 
 def training_summary(saved: Checkpoint, folder: Path) -> dict[str, Any] | None:

@@ -86,7 +86,9 @@ def training_page(
     operators cannot compute, E811 if the graph deviates from the trainer.
     """
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
-    Objective(graph, recipe, data)
+    train, _ = training_and_validation(data, recipe.data.val, recipe.seed)
+    recipe = Objective(graph, recipe, data, train).recipe
+    network = network.replace(recipe=recipe)
     examples = choose_examples(data, recipe, count)
     if not len(examples.train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")

@@ -28,7 +28,7 @@ def evaluate(
     provider: PROVIDER = ProviderChoice.auto,
     json: Annotated[bool, json_option("the score as a JSON object")] = False,
 ) -> None:
-    """Score a model or a run on the test set of its data; for a run, also print the confusion matrix."""
+    """Score a model or a run on the test set of its data, with each class; for a run, also print the confusion matrix."""
     if model.is_dir() or model.suffix == ".safetensors":
         if name is not None:
             raise CnncError.of("E010", "--on applies to models; a run is scored on the data that its network names")
@@ -55,14 +55,24 @@ def _score_run(run: Path, data: Path | None, json: bool) -> None:
     if json:
         _print_score({"run": str(run), **_as_dict(evaluation)})
         return
-    print_result(
-        f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)}, loss {decimals(evaluation.score.loss)}"
-    )
+    _print_result(evaluation, f", loss {decimals(evaluation.score.loss)}")
     if evaluation.confusion:
         from cnnc.report.confusion import confusion_text
 
         print_result()
-        print_result(confusion_text(evaluation.confusion, _class_names(evaluation), layout()))
+        print_result(confusion_text(evaluation.confusion, evaluation.closing.classes, layout()))
+
+
+def _print_result(evaluation: Evaluation, ending: str) -> None:
+    """The score with its interval, a line about the classes, and what stands out."""
+    from cnnc.report.closing import classes_text, next_steps, score_text
+
+    closing = evaluation.closing
+    print_result(f"{evaluation.data}: {score_text(closing)}{ending}")
+    if closing.confusion:
+        print_result(classes_text(closing.classes, closing.confusion))
+    for each in next_steps(closing):
+        print_status(f"note: {each}")
 
 
 def _score_model(session: Session, data: Path | None, json: bool) -> None:
@@ -72,46 +82,39 @@ def _score_model(session: Session, data: Path | None, json: bool) -> None:
     if json:
         _print_score({"model": session.name, "provider": session.provider, **_as_dict(evaluation)})
         return
-    print_result(f"{evaluation.data}: test {evaluation.score}{_counts(evaluation)} on {session.provider}")
+    _print_result(evaluation, f" on {session.provider}")
 
 
 def _score_on(session: Session, data: Path | None, name: str, json: bool) -> None:
     """Prints the accuracy on a named data set. The model needs no metadata; its first output must be class scores."""
+    from cnnc.core.intervals import interval_text, wilson
     from cnnc.data import load
     from cnnc.onnx.run.batched_run import count_correct
 
     counted = count_correct(session, load(name, data, print_status).test)
+    interval = wilson(counted.right, counted.total)
     if json:
-        result = {"right": counted.right, "total": counted.total, "accuracy": counted.accuracy}
+        result = {
+            "right": counted.right,
+            "total": counted.total,
+            "accuracy": counted.accuracy,
+            "accuracy_interval": list(interval),
+        }
         _print_score({"model": session.name, "data": name, "provider": session.provider, **result})
         return
     print_result(
-        f"{name}: test accuracy {counted.accuracy:.2%} ({counted.right:,} of {counted.total:,}) on {session.provider}"
+        f"{name}: test accuracy {counted.accuracy:.2%} ({counted.right:,} of {counted.total:,}), 95% interval "
+        f"{interval_text(interval)} on {session.provider}"
     )
 
 
-def _counts(evaluation: Evaluation) -> str:
-    """The counts behind an accuracy, and the other metrics."""
-    from cnnc.recipe.metrics import format_metric
-
-    counts = f" ({evaluation.score.right:,} of {evaluation.score.total:,})" if evaluation.confusion else ""
-    return counts + "".join(f", {metric} {format_metric(metric, value)}" for metric, value in evaluation.score.others)
-
-
-def _class_names(evaluation: Evaluation) -> list[str]:
-    """A name for each row of the confusion matrix: the classes of the data, or numbers if there are none."""
-    named = len(evaluation.classes) == len(evaluation.confusion)
-    return list(evaluation.classes) if named else [str(i) for i in range(len(evaluation.confusion))]
-
-
 def _as_dict(evaluation: Evaluation) -> dict[str, Any]:
+    from cnnc.report.closing import confusion_facts, next_steps
+
     result: dict[str, Any] = {"data": evaluation.data, **evaluation.score.as_dict()}
     if evaluation.confusion:
-        from cnnc.report.confusion import class_scores
-
-        result["confusion"] = evaluation.confusion
-        result["classes"] = [s._asdict() for s in class_scores(evaluation.confusion, _class_names(evaluation))]
-    return result
+        result |= confusion_facts(evaluation.closing)
+    return {**result, "next_steps": [each._asdict() for each in next_steps(evaluation.closing)]}
 
 
 def _print_score(result: dict[str, Any]) -> None:

@@ -343,6 +343,7 @@ def _quality(quality: Quality) -> str:
     examples = f"{quality.samples:,} {'random inputs' if quality.random else 'examples'}"
     if quality.metric == "accuracy":
         lines = [f"{quality.precision}: accuracy {quality.after:.2%} on {examples}, {quality.before:.2%} in float32"]
+        lines += _changed(quality)
     else:
         lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 on {examples}"]
     if quality.kept:
@@ -350,6 +351,30 @@ def _quality(quality: Quality) -> str:
     if quality.faster:
         lines.append(f"computed in float32, as int8 is slower: {', '.join(quality.faster)}")
     return "\n".join(lines)
+
+
+def _quality_facts(quality: Quality) -> dict[str, Any]:
+    changed = quality.changed._asdict() if quality.changed is not None else None
+    return {**quality._asdict(), "changed": changed}
+
+
+def _changed(quality: Quality) -> list[str]:
+    """How many answers changed, with the interval of the accuracy lost; and where the examples are too few to judge by."""
+    if quality.changed is None:
+        return []
+    from cnnc.core.intervals import points_text
+    from cnnc.onnx.quantize.int8 import MAX_ACCURACY_LOSS
+
+    lost, gained, other, interval = quality.changed
+    count = lost + gained + other
+    answers = f"{count:,} answer{'s' if count != 1 else ''} changed"
+    lines = [f"{answers} ({lost:,} lost, {gained:,} gained); 95% interval of the loss {points_text(interval)}"]
+    if interval[1] > MAX_ACCURACY_LOSS:
+        limit = f"{100 * MAX_ACCURACY_LOSS:g} point"
+        lines.append(
+            f"{quality.samples:,} examples cannot show that at most {limit} is lost; a larger test set can, e.g. of `data ... test=0.2`"
+        )
+    return lines
 
 
 def _as_dict(exported: Exported) -> dict[str, Any]:
@@ -364,6 +389,6 @@ def _as_dict(exported: Exported) -> dict[str, Any]:
         "by_layer": verification.by_layer,
         "worst": deviation_dict(verification.worst),
         "layers": [deviation_dict(d) for d in verification.layers],
-        "quality": quality._asdict() if quality is not None else None,
+        "quality": _quality_facts(quality) if quality is not None else None,
         "footprint": footprint._asdict() if footprint is not None else None,
     }

@@ -88,7 +88,8 @@ def _report(exported: ExportedStep, state: str, json: bool, show_arrays: bool) -
             deviation_table([(d, f"{d.change:.1e}") for d in exported.deviations], ("array", "change"), layout())
         )
     for statement in exported.left_out:
-        print_status(f"left out: `{statement}`; whoever runs the step changes the images before it")
+        task = "chooses the examples of each" if statement.startswith("data") else "changes the images before it"
+        print_status(f"left out: `{statement}`; whoever runs the step {task}")
     if exported.draws:
         layers = ", ".join(exported.draws)
         print_status(

@@ -21,7 +21,6 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.ops.activation import LogSoftmax, Softmax
-from cnnc.recipe.recipe import require_recipe
 from cnnc.reference.attribution import batch_size
 from cnnc.training.loop import open_data
 from cnnc.training.objective import Objective, Term, feeds_of
@@ -139,8 +138,9 @@ class Inspection:
     @cached_property
     def objective(self) -> Objective:
         """The losses of the train section on the data. Raises CnncError E509, E610, and that of the data."""
-        recipe = require_recipe(self.subject.network.recipe, self.subject.network.name)
-        return Objective(self.graph, recipe, self.require_data())
+        from cnnc.api import objective_of
+
+        return objective_of(self.subject.network, self.require_data())
 
     @property
     def classified(self) -> Term | None:

@@ -401,17 +401,23 @@ def _options_of_resume(
 
 
 def _report(result: Result, json: bool) -> None:
-    from cnnc.recipe.metrics import finite, format_metric
+    from cnnc.recipe.metrics import finite
+    from cnnc.report.closing import WARNED, classes_text, confusion_facts, next_steps, score_text
+    from cnnc.training.report_page import closing_of_result
 
     run, test = result.run, result.test
     assert test is not None
+    closing, best = closing_of_result(result), run.progress.best_epoch + 1
+    found = next_steps(closing)
     if json:
-        score = {"right": test.right, "total": test.total, "loss": test.loss, test.metric: test.result}
-        best = run.progress.best_epoch + 1
         facts = {"run": str(run.folder), "epochs": run.progress.epoch, "best_epoch": best, "memory": result.memory}
-        print_json(finite({**facts, "test": {**score, **dict(test.others)}}), indent=None)
+        scores = {**test.as_dict(), **(confusion_facts(closing) if closing.confusion else {})}
+        print_json(finite({**facts, "test": scores, "next_steps": [each._asdict() for each in found]}), indent=None)
         return
-    counts = f" ({test.right:,} of {test.total:,})" if test.metric == "accuracy" else ""
-    others = "".join(f", {metric} {format_metric(metric, value)}" for metric, value in test.others)
-    print_result(f"test {test}{counts}{others}, weights of epoch {run.progress.best_epoch + 1}")
+    print_result(f"{score_text(closing)}, weights of epoch {best}")
+    if closing.confusion:
+        print_result(classes_text(closing.classes, closing.confusion))
+    for each in found:
+        if each.rule not in WARNED:
+            print_status(f"note: {each}")
     print_result(f"run {run.folder}")

@@ -9,6 +9,7 @@ properties (`metadata`), and the same read back from any model (`read_facts`).
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
     cnnc.facts                  JSON, the fields of `Facts` that are not empty
     cnnc.precision              float16 or int8, if not float32 (see quantize/examples.py)
+    cnnc.quality                of int8: what it cost on the test examples (see quantize/examples.py)
     cnnc.training               JSON, of a model that takes the weights as inputs (see train_step/export.py)
 
 In an untrusted model, whatever is missing or of another type than cnnc writes is read as empty.
@@ -46,6 +47,7 @@ from cnnc.recipe.statements import Data
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
+QUALITY = "cnnc.quality"
 TRAINING = "cnnc.training"
 IMAGE_READERS = (*KNOWN, "images", "shards")  # data readers that give 8-bit pixels
 # What the object of an input may lack.
@@ -349,10 +351,29 @@ def _read_input(fact: dict[str, Any]) -> dict[str, Any]:
     return {**_INPUT_DEFAULTS, **fact} if known else {}
 
 
+def read_quality(properties: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a lower precision cost on test examples; None if missing or malformed."""
+    facts = _object(_parsed(properties.get(QUALITY, "")))
+    types = {"metric": str, "before": _NUMBER, "after": _NUMBER, "samples": int}
+    if not facts or not _if_typed(facts, types):
+        return None
+    changed = _object(facts.get("changed"))
+    is_known = _if_typed(changed, dict.fromkeys(("lost", "gained", "other"), int)) and _is_interval(
+        changed.get("interval")
+    )
+    return {**{name: facts[name] for name in types}, "changed": changed if is_known else None}
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(n, _NUMBER) for n in value)
+
+
 def _read_training(fact: dict[str, Any]) -> dict[str, Any]:
     """The summary of the training and its test; empty if malformed."""
     types = {"right": int | None, "total": int | None, str(fact.get("metric")): _NUMBER | None}
     test = _object(fact.get("test"))
+    if "accuracy_interval" in test and not _is_interval(test["accuracy_interval"]):
+        return {}
     return _if_typed(fact, _TRAINED) if _if_typed(test, types) == test else {}
 
 

@@ -1,6 +1,6 @@
 """Whether the statements of a train section fit each other, the data set, and the network.
 
-In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502 to W504. Facts about
+In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E521 and W502 to W520. Facts about
 data sets come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them
 (E602, E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule
 is left out, so that one mistake gives one error.
@@ -22,7 +22,7 @@ from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.recipe.declaration import kinds_of
-from cnnc.recipe.losses import Loss
+from cnnc.recipe.losses import BALANCED, Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.words import unknown_kind
@@ -253,6 +253,46 @@ def _number_of_targets(section: FittedSection, loss: Loss, output: Node) -> Iter
     yield Diagnostic(code, message, section.data_call.span, notes=_type_note(output), edits=edits)
 
 
+def weights(section: FittedSection) -> Iterator[Diagnostic]:
+    """E520: whether a list of weights has one for each class or channel of the output."""
+    for loss, call in section.losses:
+        output = section.graph.by_name.get(loss.on or section.graph.outputs[0])
+        given = loss.balance
+        if output is None or not isinstance(given, tuple) or len(given) in _fitting_lengths(loss, output):
+            continue
+        name, argument = next(
+            (a.key.text, a) for a in call.arguments if a.key is not None and getattr(loss, a.key.text, None) is given
+        )
+        channels, unit = output.type.channels, "classes" if loss.compares_with == "labels" else "channels"
+        message = f"{name} has {len(given)} numbers; the output {output.type} has {channels} {unit}"
+        help = f"give one number for each, or `{name}={BALANCED}` computes them from the training examples"
+        edits = (Edit(argument.span, f"{name}={BALANCED}", help),)
+        yield Diagnostic("E520", message, argument.span, notes=_type_note(output), help=help, edits=edits)
+
+
+def _fitting_lengths(loss: Loss, output: Node) -> tuple[int, ...]:
+    """How many weights an output can take: one for each class; for channels also one for all."""
+    return (output.type.channels,) if loss.compares_with == "labels" else (1, output.type.channels)
+
+
+def sampling(section: FittedSection) -> Iterator[Diagnostic]:
+    """E521: whether balanced sampling has labels; W520: whether balanced weights correct the same imbalance again."""
+    recipe, call = section.recipe, section.data_call
+    if recipe.data.sampling is None:
+        return
+    argument = next(a for a in call.arguments if a.key is not None and a.key.text == "sampling")
+    edits = (without(argument.span, "leave `sampling=balanced` out"),)
+    if all(loss.compares_with != "labels" for loss in recipe.losses):
+        message = f"`sampling=balanced` needs labels; {recipe.losses[0].kind} compares with values"
+        yield Diagnostic("E521", message, argument.span, edits=edits)
+        return
+    weighted = next((loss for loss in recipe.losses if loss.balance == BALANCED), None)
+    if weighted is not None and weighted.compares_with == "labels":
+        message = f"`sampling=balanced` and balanced weights of {weighted.kind} correct the same imbalance twice"
+        help = "leave one of them out"
+        yield Diagnostic("W520", message, argument.span, help=help, edits=(without(argument.span, help),))
+
+
 def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
     """E511, E515: a loss on values needs numbers in the shape of the output."""
     data, entry = section.recipe.data, section.graph.inputs[0]
@@ -419,6 +459,8 @@ def single_element_norm(graph: Graph) -> Node | None:
 RULES: dict[Rule, tuple[str, ...]] = {
     inputs: ("data",),
     losses: ("data", "loss"),
+    weights: ("loss",),
+    sampling: ("data", "loss"),
     metrics: ("loss", "metric"),
     augmentation: ("augment", "loss"),
     batch_norms: ("batch",),

@@ -55,6 +55,12 @@ class Data(TrainStatement):
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
     )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
     label: tuple[str | int, ...] | None = arg(
         Columns(),
         default=None,

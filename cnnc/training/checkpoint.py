@@ -26,7 +26,17 @@ from cnnc.network import Network, check
 FORMAT = "cnnc-checkpoint-1"
 _LARGEST_HEADER = 1 << 28
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
-RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
+RUN_FILES = (
+    "curves.svg",
+    "last.safetensors",
+    "best.safetensors",
+    "metrics.jsonl",
+    "network.cnn",
+    "test.json",
+    "confusion.json",
+    "confusion.svg",
+    "report.html",
+)
 
 
 @dataclass(frozen=True)

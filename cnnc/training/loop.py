@@ -38,6 +38,7 @@ from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
+from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
@@ -102,8 +103,8 @@ def start(
 
     `engine` computes its steps, by default with NumPy.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -120,14 +121,24 @@ def start(
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
-    objective = Objective(graph, recipe, data)
+    objective = Objective(graph, recipe, data, train)
+    recipe = objective.recipe
     origin = resume.origin if resume is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    if recipe.data.sampling is not None:
+        _require_classes(run)
     engine.prepare(run)
     return run
+
+
+def _require_classes(run: Run) -> None:
+    """Raises CnncError E521 where no training example has a class that could be sampled."""
+    if not (run.labels >= 0).any():
+        message = "`sampling=balanced` finds no training example whose label counts"
+        raise CnncError.of("E521", message, span=run.recipe.spans.get("data"), help="leave `sampling=balanced` out")
 
 
 def training_and_validation(data: Dataset, share: float, seed: int) -> tuple[Split, Split]:
@@ -165,7 +176,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         save_network(run)
         callback.on_start(run)
         if run.progress == Progress():
-            for warning in check_batches(run):
+            for warning in (*check_batches(run), *check_classes(run)):
                 callback.on_warning(run, warning)
         meter, first = MemoryMeter(run.state_bytes), run.progress.epoch
         try:
@@ -181,9 +192,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.engine.scoring_ranks)
-        save_test(run, metrics, test)
-        return _ended(Result(run, False, test, growth), callback)
+        runner = run.engine.runner(run, best)
+        test, matrix = run.objective.measure_classes(runner, run.data.test, run.engine.scoring_ranks)
+        save_test(run, metrics, test, matrix)
+        for warning in check_predictions(run, matrix):
+            callback.on_warning(run, warning)
+        return _ended(Result(run, False, test, growth, matrix), callback)
 
 
 def _ended(result: Result, callback: Callback) -> Result:

@@ -18,7 +18,7 @@ from onnx import TensorProto
 
 from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts
+from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts, read_quality
 
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's limit for a message
 
@@ -145,6 +145,7 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "origin": dict(facts.origin) or None,
         "at": dict(facts.at),
         "precision": props.get(PRECISION),
+        "quality": read_quality(props),
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
         "parameters": facts.parameters,
         "macs": facts.macs,
