@@ -6,7 +6,7 @@ In: a network, or the words of `cnnc data`. Out: `OpenedData`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,10 @@ from cnnc.core.arrays import Array
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.data import KNOWN, Request, load
 from cnnc.data.dataset import Dataset, Split
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, Source
+from cnnc.language import syntax
 from cnnc.recipe.augmentation import Augment
-from cnnc.recipe.recipe import require_recipe
-from cnnc.recipe.statements import Data
+from cnnc.recipe.recipe import Recipe, require_recipe
 
 if TYPE_CHECKING:
     from cnnc.network import Network
@@ -82,18 +82,53 @@ def open_network_data(network: Network, data: Path | Mapping[str, Array] | None,
     )
 
 
-def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None, report: Report) -> OpenedData:
-    """What training on `data KIND "PATH"` would read, in the default shares."""
+def open_kind(
+    kind: str, path: str | None, folder: Path | None, size: str | None, settings: Sequence[str], report: Report
+) -> OpenedData:
+    """What training on `data KIND "PATH"` would read, in the default shares; settings add to this statement, and may name a loss."""
     from cnnc.training.loop import training_and_validation
+
+    recipe = _recipe(kind, settings)
+    said = {_FIELDS.get(name, name): value for name, value in recipe.data.options.items()}
+    if recipe.losses[0].compares_with == "values":
+        said["target_values"] = len(recipe.data.label or ()) or 1
 
     if kind in KNOWN:
         require_no(size, "--input", IMAGES)
         dataset = load(kind, Path(path) if path is not None else folder, report)
     else:
         inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
-        dataset = load(kind, folder, report, path=path, inputs=inputs)
-    training, validation = training_and_validation(dataset, Data.make(name=kind).val, 0)
+        fractions = {"test": recipe.data.test, "seed": recipe.seed}
+        dataset = load(kind, folder, report, path=path, inputs=inputs, **fractions, **said)
+    training, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return OpenedData(path or kind, dataset, training, validation)
+
+
+_FIELDS = {"range": "value_range", "classes": "class_names"}
+"""The fields of `Request` for arguments of `data` that have another name there."""
+
+
+def _recipe(kind: str, settings: Sequence[str]) -> Recipe:
+    """The train section `data KIND "path"` with settings such as `train.data.label=last`. Raises CnncError."""
+    from cnnc.language.expressions import Scope
+    from cnnc.language.lower import TrainSection
+    from cnnc.language.parse import parse, parse_settings
+    from cnnc.recipe.reading import read
+
+    expressions = parse_settings(settings)
+    other = next((name for name in expressions if not name.startswith("train.")), None)
+    if other is not None:
+        help = "write, for example, `--set train.data.label=last`"
+        raise CnncError.of("E010", f"--set {other} applies to a network FILE", help=help)
+    where = "" if kind in KNOWN else ' "path"'
+    file, _ = parse(Source("the data", f"train {{ data {kind}{where} }}"))
+    (statement,) = file.statements
+    assert isinstance(statement, syntax.Call)
+    train = {name.removeprefix("train."): value for name, value in expressions.items()}
+    recipe, diagnostics = read(TrainSection(statement, Scope()), None, train)
+    if recipe is None:
+        raise CnncError(*(d for d in diagnostics if d.severity == "error"))
+    return recipe
 
 
 def _inputs(kind: str, request: Request, size: str | None, report: Report) -> tuple[TensorType, ...]:

@@ -76,7 +76,7 @@ def data(
     `source` is a network, the path of a network file, or a kind of data, such as `images` or `mnist`, at `path`. `data` is the
     folder of the data sets, or for a network the examples themselves, in the forms that `cnnc.train` takes. `size`, such as
     `"3x64x64"`, is that to which images of a kind are resized (default: the most frequent one). `settings` and `at` are those
-    of `cnnc.load`, for a network file.
+    of `cnnc.load`, for a network file; for a kind, settings add arguments of `data`: `train.data.label=last`.
 
     Raises CnncError E601 to E603 where the data are unknown, invalid or missing, E607 or E610 where they do not fit the
     network, E509 for a network without a train section, E010 for what does not go together.
@@ -96,7 +96,7 @@ def data(
     if isinstance(source, str) and source in READERS:
         if isinstance(where, Mapping):
             raise CnncError.of("E010", "arrays are the data of a network, not of a kind", help="give a network first")
-        return DataSurvey(open_kind(source, None if path is None else str(path), where, size, note), lines)
+        return DataSurvey(open_kind(source, None if path is None else str(path), where, size, settings, note), lines)
     if path is not None or size is not None:
         raise CnncError.of(
             "E010", "`path` and `size` go with a kind of data", help=f"the kinds are: {', '.join(READERS)}"

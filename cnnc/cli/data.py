@@ -57,9 +57,8 @@ def data(
     from cnnc.cli.data_kind import kind_of
 
     if kind_of(source, path) is not None:
-        require_no(settings, "--set")
         require_no(at, "--at")
-        surveyed = survey_of(source, path, data=folder, size=size, progress=print_status)
+        surveyed = survey_of(source, path, data=folder, size=size, settings=settings or [], progress=print_status)
     else:
         require_no(size, "--input", "a KIND")
         require_no(path, "PATH", "a KIND", f"write `{join(['cnnc', 'data', source, '--data', path or ''])}`")

@@ -168,7 +168,12 @@ class OptionalFlag(Kind):
     words: ClassVar[tuple[str, ...]] = ("auto",)
 
     def take(self, value: Any, rank: int) -> bool | None:
-        return None if isinstance(value, WordValue) and value == "auto" else Flag().take(value, rank)
+        if isinstance(value, WordValue) and value == "auto":
+            return None
+        try:
+            return Flag().take(value, rank)
+        except BadValue as error:
+            raise self.reject(error.help, error.value) from None
 
     def describe(self) -> str:
         return "auto, true or false"

@@ -116,7 +116,8 @@ def find_layout(
     free = [n for n in range(columns) if n not in taken]
     surplus = columns - len(left_out) - values - (len(chosen) or targets or 1) if values else 0
     index = _index_column(first if names else None, body, surplus) if 0 in free else None
-    timestamps = 0 if 0 in free and all(map(is_timestamp, body[0])) else None
+    leading = next((n for n in free if n != index), 0)
+    timestamps = leading if leading in free and all(map(is_timestamp, body[leading])) else None
     if chosen:
         return TableLayout(names, chosen[0], index, timestamps, chosen, left_out, True)
     candidates = [n for n in free if n not in (index, timestamps)]
@@ -251,7 +252,7 @@ def has_names(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first line holds names of columns: no number where the others hold numbers, or a scale such as 0, 1, 2."""
     first, *body = rows
     if not any(is_number(cell) for cell in first[1:]):
-        return not body or any(is_number(cell) for cell in body[0][1:])
+        return not body or any(is_number(cell) or is_timestamp(cell) for cell in body[0][1:])
     ends = {n: [row[n] for row in body if len(row) == len(first)] for n in (0, len(first) - 1)}
     return any(_names_numbers(first[n], column) for n, column in ends.items()) or _holds_scale(first, body)
 
@@ -328,7 +329,7 @@ def _label_column(body: Sequence[Sequence[str]], candidates: Sequence[int], clas
 def holds_labels(column: Sequence[str]) -> bool:
     """Whether a column holds names, or whole numbers of which many are equal."""
     if not all(map(is_number, column)):
-        return True
+        return not all(map(is_timestamp, column))
     return _whole(column) and (len(column) < _FEW_ROWS or len(set(column)) <= max(2, len(column) // 2))
 
 

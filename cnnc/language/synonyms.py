@@ -276,11 +276,27 @@ _KEYS = {
     "validation_split": ("val",),
     "warmup_epochs": ("warmup",),
     "wd": ("weight_decay",),
+    "bg": ("background",),
+    "background_color": ("background",),
+    "class_column": ("label",),
+    "drop": ("index",),
+    "exclude": ("index",),
+    "index_col": ("index",),
+    "label_col": ("label",),
+    "label_column": ("label",),
+    "skip": ("index",),
+    "target": ("label",),
+    "target_column": ("label",),
+    "targets": ("label",),
+    "value_range": ("range",),
+    "y_col": ("label",),
     "window": ("k",),
 }
 _INFERRED = "remove it: the number of input channels is inferred"
 _CHANNELS = "remove it: cnnc computes along the channels"
+_SEPARATORS = "remove it: commas, semicolons and tabs between cells are recognised"
 _NEEDLESS = {
+    **dict.fromkeys(("sep", "delimiter", "separator"), _SEPARATORS),
     "in_channels": _INFERRED,
     "input_channels": _INFERRED,
     "in_planes": _INFERRED,

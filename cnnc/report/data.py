@@ -200,7 +200,8 @@ def _target_text(target: Data) -> str:
     if target["kind"] == "values":
         training = _first(target["shares"])
         means, deviations = _per_channel(training)
-        return f"{_shape(target)} values, {_range(training)}, mean {_numbers(means)}, deviation {_numbers(deviations)}"
+        values = "one value" if target["shape"] == [1] else f"{_shape(target)} values"
+        return f"{values}, {_range(training)}, mean {_numbers(means)}, deviation {_numbers(deviations)}"
     kind = "one label" if target["kind"] == "labels" else f"a label map {_shape(target)}"
     ignored = sum(facts["ignored"] for facts in target["shares"].values())
     more = f"; {_counted(ignored, 'position')} ignored" if ignored else ""

@@ -74,7 +74,6 @@ def test_targets_are_columns_of_numbers(tmp_path: Path) -> None:
             {"target_values": 1, "label": ("kind",), "index": ("built",)},
             "t.csv:2: expected a number as target, found 'a'",
         ),
-        ({"label": ("kind",), "classes": 2}, "it is a timestamp: leave the column out with `index=built`"),
         (
             {"label": ("rent",), "index": ("built",), "target_values": 1},
             "leave a column that holds no numbers out with `index=kind`",
@@ -99,6 +98,17 @@ def test_a_first_column_of_timestamps_is_left_out_and_told(tmp_path: Path) -> No
     data, lines = loaded_and_reported("series", write(tmp_path, ",y,a,b", *rows), inputs=TWO, classes=2)
     assert "PLACE: column 1 holds timestamps and is not read" in lines
     assert data.classes == ("a", "b")
+    rows = [f"{n},{row}" for n, row in enumerate(rows)]
+    data, lines = loaded_and_reported("series", write(tmp_path, "id,when,y,a,b", *rows))
+    assert "PLACE: column 2 holds timestamps and is not read" in lines
+    assert data.classes == ("a", "b")
+
+
+def test_other_timestamps_are_named_as_such(tmp_path: Path) -> None:
+    rows = [f"{n}.5,12:{n:02d}:03,{'ab'[n % 2]}" for n in range(8)]
+    text = refused("series", write(tmp_path, "a,at what time,kind", *rows), classes=2)
+    assert "t.csv:2: expected a number as value 2 (at what time), found '12:00:03'" in text
+    assert 'it is a timestamp: leave the column out with `index="at what time"`' in text
 
 
 def test_measurements_in_whole_numbers_are_not_counted_as_classes(tmp_path: Path) -> None:

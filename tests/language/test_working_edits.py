@@ -73,8 +73,12 @@ def applied(edit: Edit) -> str:
         ("net My Net\ninput 8\nrelu", 'net "My Net"\ninput 8\nrelu'),
         ("input 1x8x8  // digits\nrelu", "input 1x8x8  # digits\nrelu"),
         (
-            'input 1x48\nfc 1\ntrain { data series "s.csv"; loss mse }',
-            'input 1x48\nfc 1\ntrain { data npz "file.npz"; loss mse }',
+            'input 1x4x8\nfc 1\ntrain { data images "photos"; loss mse }',
+            'input 1x4x8\nfc 1\ntrain { data npz "file.npz"; loss mse }',
+        ),
+        (
+            'input 3\nfc 1\ntrain { data series "s.csv" target=price; loss mse }',
+            'input 3\nfc 1\ntrain { data series "s.csv" label=price; loss mse }',
         ),
         ("input 1x8x8\nfc 10\ntrain digits", "input 1x8x8\nfc 10\ntrain { data digits }"),
         ("input 1x28x28\nfc 10\ntrain { epochs 3 }", "input 1x28x28\nfc 10\ntrain { data mnist; epochs 3 }"),
