@@ -17,6 +17,7 @@ names file, array and example.
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cnnc.core.files import first_line, reason
+from cnnc.core.files import first_line, open_file, reason
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, ReadFacts, Split
@@ -300,7 +301,8 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
     if array.member.compress_type == zipfile.ZIP_STORED and array.bytes >= MAPPED_FROM:
         offset = _offset(path, array)
         order = "F" if array.fortran else "C"
-        values = np.memmap(path, array.dtype, "r", offset, array.shape, order)  # type: ignore[call-overload]
+        with open_file(path) as file:
+            values = np.memmap(file, array.dtype, "r", offset, array.shape, order)  # type: ignore[call-overload]
         return ConvertedColumn(values, column_type)
     if array.bytes > LARGEST:
         raise bad_file(
@@ -318,10 +320,10 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
 def _offset(path: Path, array: ArrayHeader) -> int:
     """The offset in the .npz at which the values begin: after the member's header and the array's. Raises E602."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(array.member.header_offset)
             header = file.read(30)
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise bad_file(path, f"cannot be read ({reason(error)})") from error
     name, extra = struct.unpack("<HH", header[26:30]) if len(header) == 30 else (0, 0)

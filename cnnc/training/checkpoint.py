@@ -24,7 +24,14 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 
 FORMAT = "cnnc-checkpoint-1"
-_LARGEST_HEADER = 1 << 28
+LARGEST = 1 << 40
+"""The most bytes of a checkpoint; the memory that is free is the limit long before."""
+
+LARGEST_METRICS = 1 << 26
+"""The most bytes of metrics.jsonl: 200,000 epochs."""
+
+_LARGEST_HEADER = 1 << 24
+_LARGEST_SCORE = 1 << 20
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
@@ -163,14 +170,17 @@ _OTHER_FILES = {
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
-    data = read_bytes(path)
     try:
+        _require_complete(path)
+        data = read_bytes(path, LARGEST)
         metadata = _metadata(data)
         tensors = safetensors.load(data)  # which copies them
         del data
         if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
             raise ValueError("its checksum does not match")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
+    except CnncError:
+        raise
     except Exception as error:  # a parser may raise anything on an untrusted file
         if path.suffix in _OTHER_FILES:
             kind, help = _OTHER_FILES[path.suffix]
@@ -179,6 +189,23 @@ def load(path: Path) -> Checkpoint:
             message = f"{path} is damaged or not a checkpoint: {_reason(error)}"
             help = "the run's other checkpoint (best or last) may be intact"
         raise CnncError.of("E605", message, help=help) from error
+
+
+def _require_complete(path: Path) -> None:
+    """Raises ValueError unless the file has the size that its header says; reads the header alone."""
+    start = _start(path)
+    _metadata(start)
+    length = int.from_bytes(start[:8], "little")
+    tensors = (value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__")
+    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
+    if path.stat().st_size != end:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, and its header describes {end:,}")
+
+
+def _start(path: Path) -> bytes:
+    """The header of a checkpoint and the length before it, as far as they can be one. Raises CnncError E901."""
+    length = int.from_bytes(read_start(path, 8), "little")
+    return read_start(path, 8 + min(length, _LARGEST_HEADER))
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -250,8 +277,7 @@ def best_epoch(run: Path) -> int | None:
     """The best epoch of a run folder, from 1 on: that of its best checkpoint, whose header alone is read; None without one."""
     path = run / "best.safetensors"
     try:
-        length = int.from_bytes(read_start(path, 8), "little")
-        progress = json.loads(_metadata(read_start(path, 8 + min(length, _LARGEST_HEADER)))["cnnc"])["progress"]
+        progress = json.loads(_metadata(_start(path))["cnnc"])["progress"]
         return int(progress["best_epoch"]) + 1
     except (CnncError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
@@ -260,8 +286,8 @@ def best_epoch(run: Path) -> int | None:
 def test_score(run: Path) -> dict[str, Any]:
     """The content of test.json in a run folder: the epoch of the weights, and their score; {} where it cannot be read."""
     try:
-        facts = json.loads((run / "test.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        facts = json.loads(read_bytes(run / "test.json", _LARGEST_SCORE))
+    except (CnncError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 
