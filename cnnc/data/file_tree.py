@@ -13,7 +13,7 @@ import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import Protocol
 
 from cnnc.core.files import first_line, open_file, reason
 from cnnc.data import Request
@@ -220,7 +220,7 @@ def name_in_archive(path: Path, written: str) -> str:
 def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
     """Opens a .zip; `kind` names it in errors. Raises CnncError E602, also for encrypted members."""
     try:
-        opened = _OwnedZip(open_file(path))
+        opened = _RegularZip(path)
     except OSError as error:
         raise bad_file(path, f"cannot be read ({reason(error)})") from error
     except Exception as error:  # zipfile raises several kinds for damaged archives
@@ -232,11 +232,11 @@ def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
     return opened
 
 
-class _OwnedZip(zipfile.ZipFile):
-    """Closes the file that it is given."""
+class _RegularZip(zipfile.ZipFile):
+    """A .zip that is a regular file, which it closes with itself."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._owned = file
+    def __init__(self, path: Path) -> None:
+        file = open_file(path)  # after this object, so that the collection of garbage closes it by `close`
         try:
             super().__init__(file)
         except BaseException:
@@ -244,8 +244,10 @@ class _OwnedZip(zipfile.ZipFile):
             raise
 
     def close(self) -> None:
+        file = self.fp
         super().close()
-        self._owned.close()
+        if file is not None:
+            file.close()
 
 
 def read_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, display_name: str) -> bytes:
