@@ -93,14 +93,16 @@ def lower(
     sizes: Callable[[str], int] | None = None,
     includes: Includes | None = None,
     fixed: bool = False,
+    tried: bool = False,
 ) -> Lowered:
     """Lowers a file. Errors in the source are in `Lowered.diagnostics`.
 
     `stem` is the name of a network without a `net` line; `settings` override top-level `let`s; `sizes` gives the size of
-    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried.
+    each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried. For sizes that are only
+    `tried`, the first error ends the lowering.
     """
     chosen = sizes or (lambda name: 224)
-    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed).run()
+    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, tried).run()
 
 
 class _Lowerer:
@@ -117,6 +119,7 @@ class _Lowerer:
         sizes: Callable[[str], int],
         includes: Includes,
         fixed: bool,
+        tried: bool,
     ) -> None:
         self.file = file
         self.name = stem
@@ -125,6 +128,7 @@ class _Lowerer:
         self.includes = includes
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
         self.fixed = fixed
+        self.max_diagnostics = 0 if tried else MAX_DIAGNOSTICS
         self.root = Scope()
         self.symbols: dict[str, int] = {}
         self.blocks: dict[str, syntax.Block] = {}
@@ -189,7 +193,7 @@ class _Lowerer:
         """Lowers statements in order; a statement that fails is reported, and the ones after it are lowered all the same."""
         frame.statements = statements
         for statement in statements:
-            if len(self.diagnostics) > MAX_DIAGNOSTICS:
+            if len(self.diagnostics) > self.max_diagnostics and (self.max_diagnostics or self.failed()):
                 break  # nobody reads more, and finding them takes time
             self.count_step(statement.span, frame)
             try:

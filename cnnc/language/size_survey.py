@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cnnc.core.arguments import BadValue
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Edit
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import (
+    Budget,
     Failure,
     ShapeEvaluator,
     SizeSurvey,
+    TooMuchWork,
     TypesAt,
     size_dependent_layer,
     survey_sizes,
@@ -39,11 +41,19 @@ from cnnc.ops.local import Local
 _IMAGE_SIZES = (224, 256, 572, 512, 1024, 128, 64, 32, 28, 96, 299, 227, 100, 48, 16, 8)
 _CANDIDATES = (*_IMAGE_SIZES, *range(1, 200), *range(200, 800, 4))
 
-MAX_STEPS = 40_000
-"""The statements that are lowered at most in the search for a legal size, about a second; one size is always tried."""
+MAX_SEARCH_STEPS = 5_000
+"""The statements that are lowered at most in the search for a legal size, a fraction of a second; two sizes are always tried."""
 
-LowerAt = Callable[[Callable[[str], int], bool], Lowered]
-"""Lowers the file. Takes a function from a symbol to its size, and whether the user fixed the sizes."""
+MAX_SURVEY_STEPS = 40_000
+"""The statements that are lowered at most in the survey of a source that computes with a size, about a second."""
+
+
+class LowerAt(Protocol):
+    """Lowers the file: takes a function from a symbol to its size, whether the user fixed the sizes, and whether the size is
+    only tried, so that the first error ends it."""
+
+    def __call__(self, sizes: Callable[[str], int], fixed: bool, tried: bool = False) -> Lowered: ...
+
 
 Resize = Callable[[Mapping[str, int]], Graph | Failure]
 """The graph for other sizes of the symbols, or why there is none."""
@@ -144,6 +154,8 @@ def _explore(
             dependent = size_dependent_layer(base.graph, shapes, survey)
     except _OtherLayers:
         return Explored(base, None, (_layers_depend_on_size(base.graph, base.symbols),))
+    except TooMuchWork:
+        return Explored(base, None, (_too_much_work(base),))
     if dependent is not None:
         shown = tuple(d for d in base.diagnostics if d.code not in ("W107", "W113"))  # true of this size
         return Explored(
@@ -173,11 +185,11 @@ def _first_legal(lower_at: LowerAt, candidates: Sequence[int]) -> tuple[Lowered 
     is), and the number of sizes tried."""
     steps = 0
     for tried, size in enumerate(candidates, 1):
-        lowered = lower_at(lambda name, size=size: size, False)  # type: ignore[misc]
+        lowered = lower_at(lambda name, size=size: size, False, True)  # type: ignore[misc]
         if lowered.graph is not None:
             return lowered, tried
         steps += lowered.steps
-        if steps > MAX_STEPS:
+        if steps > MAX_SEARCH_STEPS and tried > 1:
             return None, tried
     return None, len(candidates)
 
@@ -189,8 +201,11 @@ def _shapes_at(base: Lowered, lower_at: LowerAt) -> TypesAt:
     if not base.sized:
         return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(base, sizes)).at
 
+    budget = Budget(MAX_SURVEY_STEPS)
+
     def lower_again(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
-        lowered = lower_at(lambda name: sizes[name], False)
+        budget.take(base.steps)
+        lowered = lower_at(lambda name: sizes[name], False, True)
         if lowered.graph is None:
             return _failure(lowered)
         if lowered.graph.by_name.keys() != graph.by_name.keys():
@@ -260,16 +275,34 @@ def _parameters_depend_on_size(graph: Graph, survey: SizeSurvey, node: Node, sym
     return Diagnostic("E314", message, node.span, calls=node.calls, help=help.format("global_pool avg"), edits=edits)
 
 
+def _too_much_work(base: Lowered) -> Diagnostic:
+    """E113 for a network whose legal sizes take too long to find."""
+    assert base.graph is not None
+    names = " and ".join(base.symbols)
+    reason = (
+        f"the source computes with a size and has {base.steps:,} statements" if base.sized else "they repeat rarely"
+    )
+    message = f"finding the legal sizes of {names} takes too long: {reason}, and the network has {len(base.graph.nodes):,} layers"
+    edits = _input_with(base.graph, base.symbols)
+    return Diagnostic("E113", message, base.graph.inputs[0].span, help="give the input a fixed size", edits=edits)
+
+
 def _fixed_input(graph: Graph, survey: SizeSurvey) -> tuple[Edit, ...]:
     """The edit that writes numbers for the symbols of the only input that has them: near 32, as in small images."""
+    return _input_with(graph, {name: rule.closest(32) or survey.reference[name] for name, rule in survey.legal.items()})
+
+
+def _input_with(graph: Graph, sizes: Mapping[str, int]) -> tuple[Edit, ...]:
+    """The edit that writes these sizes for the symbols of the only input that has them."""
     node, *others = (node for node in graph.inputs if isinstance(node.op, Input) and any(node.op.symbols))
     assert isinstance(node.op, Input)
     shape = tuple(zip(node.op.symbols, node.op.shape, strict=True))
     written = "x".join(symbol or str(n) for symbol, n in shape)
     if others or node.span is None or written not in node.span.text:
         return ()
-    sizes = format_shape(tuple((survey.legal[symbol].closest(32) or n) if symbol else n for symbol, n in shape))
-    fixed = node.span.text.replace(written, sizes, 1)
+    fixed = node.span.text.replace(
+        written, format_shape(tuple(sizes[symbol] if symbol else n for symbol, n in shape)), 1
+    )
     return (Edit(node.span, fixed, "give the input a fixed size: `{}`"),)
 
 
