@@ -142,54 +142,86 @@ AssertedShapes = Callable[[Mapping[str, int]], Iterable[tuple[str, tuple[int, ..
 class ShapeEvaluator:
     """Computes the shapes of a graph for other sizes of its symbols with the ops' own rules.
 
-    A rule is applied once to the same input types: layers that are alike, and sizes at which they get the same, share the
-    result. Example: of `repeat 50 { conv 64 k=3 p=same; relu }` one convolution is computed per size.
+    Only the layers below an input whose size changes are computed, and a rule is applied once to the same input types:
+    layers that are alike, and sizes at which they get the same, share the result. Example: of
+    `repeat 50 { conv 64 k=3 p=same; relu }` one convolution is computed per size.
     """
 
     def __init__(self, graph: Graph, asserted: AssertedShapes) -> None:
         self.graph = graph
         self.asserted = asserted
-        numbers: dict[Op, int] = {}
-        self._number = {node.name: numbers.setdefault(node.op, len(numbers)) for node in graph.nodes}
-        self._types: dict[TensorType, TensorType] = {}  # one object for each type, so that its id stands for it
+        self._shared: dict[TensorType, TensorType] = {}  # one object for each type, so that its id stands for it
         self._outputs: dict[tuple[int, ...], TensorType | str] = {}
+        self._here = {node.name: self._share(node.type) for node in graph.nodes}
+        self._ops: dict[Op, Op] = {}
+        self._below: dict[tuple[str, ...], list[_Step]] = {}
 
     def at(self, sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
         """The type of each node, or the first failure."""
-        types: dict[str, TensorType] = {}
-        for node in self.graph.nodes:
-            type_ = self._output(node, types, sizes)
-            if isinstance(type_, str):
-                return Failure(node.name, type_)
-            types[node.name] = type_
+        types = self._here.copy()
+        changed = []
+        for node in self.graph.inputs:
+            type_ = self._share(_input_type(node, sizes))
+            if type_ is not types[node.name]:
+                changed.append(node.name)
+                types[node.name] = type_
+        for step in self._steps(tuple(changed)):
+            if step.keeps_type:
+                types[step.name] = types[step.inputs[0]]
+                continue
+            output = self._output(step, [types[name] for name in step.inputs])
+            if isinstance(output, str):
+                return Failure(step.name, output)
+            types[step.name] = output
         for name, shape in self.asserted(sizes):
             if types[name].shape != shape:
                 expected = "x".join(map(str, shape)) if shape else "another shape"
                 return Failure(name, f"expected {expected}, found {types[name]}")
         return types
 
-    def _output(self, node: Node, types: Mapping[str, TensorType], sizes: Mapping[str, int]) -> TensorType | str:
+    def _steps(self, inputs: tuple[str, ...]) -> list[_Step]:
+        """The nodes below these inputs, in order."""
+        if inputs not in self._below:
+            below, steps = set(inputs), []
+            for node in self.graph.nodes:
+                if not below.isdisjoint(node.inputs):
+                    below.add(node.name)
+                    op = self._ops.setdefault(node.op, node.op)
+                    steps.append(_Step(node.name, op, node.inputs, type(op).output is Op.output))
+            self._below[inputs] = steps
+        return self._below[inputs]
+
+    def _output(self, step: _Step, inputs: list[TensorType]) -> TensorType | str:
         """The output type of a node, or why it has none."""
-        op = node.op
-        if isinstance(op, Input):
-            symbols = op.symbols or ("",) * len(op.shape)
-            shape = tuple(sizes.get(s, n) if s else n for s, n in zip(symbols, op.shape, strict=True))
-            return self._shared(TensorType(shape, node.type.dtype))
-        if type(op).output is Op.output:
-            return types[node.inputs[0]]
-        inputs = [types[name] for name in node.inputs]
-        key = (self._number[node.name], *map(id, inputs))
+        key = (id(step.op), *map(id, inputs))
         known = self._outputs.get(key)
         if known is None:
             try:
-                known = self._shared(op.output(*inputs))
+                known = self._share(step.op.output(*inputs))
             except ShapeError as error:
                 known = error.message
             self._outputs[key] = known
         return known
 
-    def _shared(self, type_: TensorType) -> TensorType:
-        return self._types.setdefault(type_, type_)
+    def _share(self, type_: TensorType) -> TensorType:
+        return self._shared.setdefault(type_, type_)
+
+
+class _Step(NamedTuple):
+    """A node as it is evaluated; equal ops are one object. `keeps_type`: its output has the type of its input."""
+
+    name: str
+    op: Op
+    inputs: tuple[str, ...]
+    keeps_type: bool
+
+
+def _input_type(node: Node, sizes: Mapping[str, int]) -> TensorType:
+    """The type of an input at these sizes of its symbols."""
+    assert isinstance(node.op, Input)
+    symbols = node.op.symbols or ("",) * len(node.op.shape)
+    shape = tuple(sizes.get(s, n) if s else n for s, n in zip(symbols, node.op.shape, strict=True))
+    return TensorType(shape, node.type.dtype)
 
 
 TypesAt = Callable[[Mapping[str, int]], dict[str, TensorType] | Failure]

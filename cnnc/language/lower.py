@@ -127,6 +127,7 @@ class _Lowerer:
         self.sizes = sizes
         self.includes = includes
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
+        self.included: set[Path] = set()
         self.fixed = fixed
         self.max_diagnostics = 0 if tried else MAX_DIAGNOSTICS
         self.root = Scope()
@@ -316,8 +317,9 @@ class _Lowerer:
         self.incomplete = True
         path, file, _ = self.includes.file_of(call)
         self.incomplete = incomplete
-        if path in self.including:
-            return  # a circular include, reported by `blocks.collect`
+        if path in self.included or path in self.including or len(self.including) > blocks.MAX_INCLUDES:
+            return  # it is there already; what is circular or nested too deeply is reported by `blocks.collect`
+        self.included.add(path)
         self.including.append(path)
         for statement in file.statements:
             nested = isinstance(statement, syntax.Call) and statement.op.text == "include"
