@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -32,6 +32,7 @@ LARGEST_METRICS = 1 << 26
 
 _LARGEST_HEADER = 1 << 24
 _LARGEST_SCORE = 1 << 20
+_LARGEST_COUNT = 1 << 62
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = ("curves.svg", "last.safetensors", "best.safetensors", "metrics.jsonl", "network.cnn", "test.json")
 
@@ -226,28 +227,69 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
+    """The checkpoint of facts and tensors. Raises an exception where one of them is of another kind than cnnc writes."""
     parts: dict[str, Weights] = {"weights": {}, "slots": {}}
     for name in list(tensors):
         kind, _, rest = name.partition("/")
         parts[kind][rest] = np.array(tensors.pop(name))
+    for name, array in parts["weights"].items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"its weight {name} is {array.dtype}")
     return Checkpoint(
-        facts["file"],
-        facts["source"],
-        tuple(facts["settings"]),
-        tuple(facts["classes"]),
-        tuple(facts["vocabulary"]),
+        _text("file", facts["file"]),
+        _text("source", facts["source"]),
+        _texts("settings", facts["settings"]),
+        _texts("classes", facts["classes"]),
+        _texts("vocabulary", facts["vocabulary"]),
         parts["weights"],
         parts["slots"],
-        Progress(**facts["progress"]),
-        facts["versions"],
-        facts["threads"],
-        facts.get("includes", {}),
-        facts.get("sizes", {}),
-        {key: str(value) for key, value in facts.get("origin", {}).items()},
-        str(facts.get("engine", "numpy")),
-        str(facts.get("provider", "")),
-        {str(key): str(value) for key, value in facts.get("engine_options", {}).items()},
+        _progress(facts["progress"]),
+        _texts_by_name("versions", facts["versions"]),
+        _count("threads", facts["threads"], 1),
+        _texts_by_name("includes", facts.get("includes", {})),
+        {_text("sizes", k): _count("sizes", v, 1) for k, v in dict(facts.get("sizes", {})).items()},
+        {key: str(value) for key, value in dict(facts.get("origin", {})).items()},
+        _text("engine", facts.get("engine", "numpy")),
+        _text("provider", facts.get("provider", "")),
+        _texts_by_name("engine_options", facts.get("engine_options", {})),
     )
+
+
+def _progress(facts: Any) -> Progress:
+    """How far the run has come; an epoch of the best score is -1 before there is one."""
+    for each in fields(Progress):
+        value = facts.get(each.name, each.default)
+        if isinstance(each.default, float):
+            if not isinstance(value, int | float):
+                raise ValueError(f"its progress has no number as {each.name}")
+        else:
+            _count(each.name, value, int(each.default))
+    return Progress(**facts)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is not text")
+    value.encode()  # half of a surrogate pair is not text
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"its {name} is not a list")
+    return tuple(_text(name, each) for each in value)
+
+
+def _texts_by_name(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"its {name} has no names")
+    return {_text(name, key): _text(name, text) for key, text in value.items()}
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _LARGEST_COUNT:
+        raise ValueError(f"its {name} is not a whole number of at least {least}")
+    return value
 
 
 def _shape_text(shape: tuple[int, ...] | None) -> str:
