@@ -50,6 +50,7 @@ _FAMILY_STATUS = {
     "8": Exit.EXPORT,
     "9": Exit.RESOURCES,
 }
+_RESOURCES = ("E704",)  # a worker process died: nothing diverged
 _USAGE = ("E010", "E115")  # wrong on the command line, not in the source; so is every error in the value of `--set`
 
 
@@ -233,7 +234,9 @@ class Diagnostic(_Fields):
         if self.severity == "warning":
             return Exit.OK
         on_command_line = self.span is not None and self.span.source.name.startswith("--")
-        return Exit.USAGE if on_command_line or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
+        if on_command_line or self.code in _USAGE:
+            return Exit.USAGE
+        return Exit.RESOURCES if self.code in _RESOURCES else _FAMILY_STATUS[self.code[1]]
 
     def as_dict(self) -> dict[str, Any]:
         """The diagnostic as `--json` prints it; docs/json.md describes every key."""

@@ -263,7 +263,7 @@ def _progress(facts: Any) -> Progress:
             if not isinstance(value, int | float):
                 raise ValueError(f"its progress has no number as {each.name}")
         else:
-            _count(each.name, value, int(each.default))
+            _count(each.name, value, -1 if each.default == -1 else 0)
     return Progress(**facts)
 
 
