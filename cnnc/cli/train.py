@@ -39,6 +39,7 @@ from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, pa
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.train_ranks import is_started_again, joined, starts_processes, torchrun_command, train_in_processes
 from cnnc.cli.usage import require_one_source, require_source, with_published_network
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.training.ranks import is_started_by_torchrun
 
@@ -218,7 +219,7 @@ def _resume(
     ranks.first(lambda: checkpoints.find(resume, "last"))  # E606 before anything is written
     if folder is not None and is_started_by_torchrun() and ranks.first(lambda: is_run_of_job(folder)):
         resume = old = folder  # torchrun has started the job again
-    in_place = folder is None or folder.resolve() == old.resolve()
+    in_place = folder is None or real_path(folder) == real_path(old)
     if folder is not None and not in_place:
         ranks.first(lambda: require_new(folder, print_status))
     with ExitStack() as lock:

@@ -173,6 +173,11 @@ def decode_utf8(data: bytes, name: str) -> str:
         raise CnncError.of("E008", f"{name}:{line}: the file is not UTF-8 (byte {error.start})") from error
 
 
+def real_path(path: Path) -> Path:
+    """The absolute path with symbolic links followed; a circle of links stays as it is, where `Path.resolve` may raise."""
+    return Path(os.path.realpath(path))
+
+
 def make_folder(path: Path) -> None:
     """Creates a folder and its parents. Raises E902."""
     try:
