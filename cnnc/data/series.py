@@ -174,9 +174,10 @@ def _help(cells: list[str], position: int) -> str:
 
 
 def _values(where: str, cells: list[str]) -> list[float]:
-    try:  # the fast path; cells such as `1_0` or `nan`, which float() accepts, are found below
+    try:  # the fast path; cells such as `1_0`, `nan` or `١`, which float() accepts, are found below
         row = [float(cell) for cell in cells]
-        if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in "".join(cells):
+        text = "".join(cells)
+        if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in text and text.isascii():
             return row
     except ValueError:
         pass

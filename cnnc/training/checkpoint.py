@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -307,7 +308,10 @@ def find(run: Path, which: str = "best") -> Path:
         path = run / f"{name}.safetensors"
         if path.is_file():
             return path
-    problem = "holds no checkpoint" if run.is_dir() else "does not exist"
+    if run.is_dir():
+        problem = "holds no checkpoint"
+    else:
+        problem = "is neither a file nor a folder" if os.path.lexists(run) else "does not exist"
     inside = min((path.parent for path in run.glob("*/last.safetensors")), default=None)
     help = "`cnnc train FILE` writes a run folder, runs/NAME"
     if inside is not None:
