@@ -435,6 +435,11 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 untrusted file must not reach the terminal."""
 
 
+def escaped(text: str) -> str:
+    """The text with control characters as `\\u001b`, which JSON reads back."""
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _printable(text: str) -> str:
     """Replaces control characters by one character each, so that marks stay below what they mark."""
     return CONTROLS.sub("�", text)

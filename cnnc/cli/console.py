@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, Role, plain, render
+from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, Role, escaped, plain, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,11 +61,6 @@ def stop_on_signals() -> None:
         raise Stopped(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
 
     handle_signals(stop)
-
-
-def escaped(text: str) -> str:
-    """The text with control characters as `\\u001b`, which JSON reads back: those of a file must not reach a terminal."""
-    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def print_result(text: str = "") -> None:

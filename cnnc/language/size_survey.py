@@ -142,7 +142,7 @@ def _explore(
     _require_symbols(fixed, first.symbols)
     if not first.symbols or not (first.graph is not None or _only_size_errors(first)):
         return Explored(first, None)
-    base, tried = (first, 1) if first.graph is not None else _first_legal(lower_at, candidates)
+    base, tried = (first, 1) if first.graph is not None else _first_legal(lower_at, candidates, fixed or preferred)
     if base is None or base.graph is None:
         return Explored(first if fixed else _no_legal_size(first, tried), None)
     shapes = _shapes_at(base, lower_at)
@@ -180,11 +180,13 @@ def _only_size_errors(lowered: Lowered) -> bool:
     return all(c.startswith("E3") or c == "E401" or (lowered.sized and c in ("E103", "E203")) for c in codes)
 
 
-def _first_legal(lower_at: LowerAt, candidates: Sequence[int]) -> tuple[Lowered | None, int]:
+def _first_legal(lower_at: LowerAt, candidates: Sequence[int], asked: Mapping[str, int]) -> tuple[Lowered | None, int]:
     """The file lowered at the first candidate size that is legal, the same for all symbols (None if none of those tried
-    is), and the number of sizes tried."""
+    is), and the number of sizes tried. The first candidate has been tried before, unless other sizes were `asked` for."""
     steps = 0
     for tried, size in enumerate(candidates, 1):
+        if tried == 1 and not asked:
+            continue
         lowered = lower_at(lambda name, size=size: size, False, True)  # type: ignore[misc]
         if lowered.graph is not None:
             return lowered, tried
@@ -283,26 +285,22 @@ def _too_much_work(base: Lowered) -> Diagnostic:
         f"the source computes with a size and has {base.steps:,} statements" if base.sized else "they repeat rarely"
     )
     message = f"finding the legal sizes of {names} takes too long: {reason}, and the network has {len(base.graph.nodes):,} layers"
-    edits = _input_with(base.graph, base.symbols)
-    return Diagnostic("E113", message, base.graph.inputs[0].span, help="give the input a fixed size", edits=edits)
+    span, help = base.graph.inputs[0].span, "give the input a fixed size"
+    lets = "".join(f"let {name} = {size}; " for name, size in base.symbols.items())
+    edits = (Edit(span._replace(end=span.start), lets, f"{help}: `{{}}`"),) if span is not None else ()
+    return Diagnostic("E113", message, span, help=help, edits=edits)
 
 
 def _fixed_input(graph: Graph, survey: SizeSurvey) -> tuple[Edit, ...]:
     """The edit that writes numbers for the symbols of the only input that has them: near 32, as in small images."""
-    return _input_with(graph, {name: rule.closest(32) or survey.reference[name] for name, rule in survey.legal.items()})
-
-
-def _input_with(graph: Graph, sizes: Mapping[str, int]) -> tuple[Edit, ...]:
-    """The edit that writes these sizes for the symbols of the only input that has them."""
     node, *others = (node for node in graph.inputs if isinstance(node.op, Input) and any(node.op.symbols))
     assert isinstance(node.op, Input)
     shape = tuple(zip(node.op.symbols, node.op.shape, strict=True))
     written = "x".join(symbol or str(n) for symbol, n in shape)
     if others or node.span is None or written not in node.span.text:
         return ()
-    fixed = node.span.text.replace(
-        written, format_shape(tuple(sizes[symbol] if symbol else n for symbol, n in shape)), 1
-    )
+    sizes = format_shape(tuple((survey.legal[symbol].closest(32) or n) if symbol else n for symbol, n in shape))
+    fixed = node.span.text.replace(written, sizes, 1)
     return (Edit(node.span, fixed, "give the input a fixed size: `{}`"),)
 
 
