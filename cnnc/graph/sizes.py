@@ -40,7 +40,7 @@ class TooMuchWork(Exception):
     """A survey of the sizes takes more steps than it may."""
 
 
-class Budget:
+class StepLimit:
     """Counts the steps of a piece of work."""
 
     def __init__(self, most: int) -> None:
@@ -269,7 +269,7 @@ def survey_sizes(
     `divisors` are the divisors in the source's own arithmetic with sizes. Raises TooMuchWork.
     """
     period = _period(graph, divisors)
-    budget = Budget(MAX_TYPES)
+    budget = StepLimit(MAX_TYPES)
 
     def counted(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
         budget.take(len(graph.nodes))

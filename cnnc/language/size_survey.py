@@ -19,10 +19,10 @@ from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Edit
 from cnnc.graph.graph import Graph, Node
 from cnnc.graph.sizes import (
-    Budget,
     Failure,
     ShapeEvaluator,
     SizeSurvey,
+    StepLimit,
     TooMuchWork,
     TypesAt,
     size_dependent_layer,
@@ -203,7 +203,7 @@ def _shapes_at(base: Lowered, lower_at: LowerAt) -> TypesAt:
     if not base.sized:
         return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(base, sizes)).at
 
-    budget = Budget(MAX_SURVEY_STEPS)
+    budget = StepLimit(MAX_SURVEY_STEPS)
 
     def lower_again(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
         budget.take(base.steps)
