@@ -95,15 +95,17 @@ SETTINGS = ("", "-last", "-compile", "-bf16", "-last-bf16")
 """The settings in which the engine torch is compared: eager, channels last, compiled, bf16, channels last with bf16."""
 
 
-def torch_engine(peers: Peers, names: list[str], seconds: float) -> list[dict[str, Any]]:
+def torch_engine(peers: Peers, names: list[str], seconds: float, device: str) -> list[dict[str, Any]]:
     """How the engine torch compares with a loop written by hand, by network and setting: speed and peak memory.
 
-    Both run on one thread, and take turns step by step in one process; memory is that of processes of their own.
+    Both run on one thread, and take turns step by step in one process; memory is that of processes of their own, or of the
+    device.
     """
     rows = []
     for name, setting in product(names, SETTINGS if peers.has_torch else ()):
         if "last" in setting and name in WITHOUT_IMAGES:
             continue
+        setting += "-cuda" if device == "cuda" else ""
         print(f"  {name}: torch{setting}", file=sys.stderr)
         row = {"net": name, "setting": setting.strip("-").replace("-", " ") or "eager"}
         row |= json.loads(peers.run("benchmarks.train", f"turn{setting}", name, str(seconds), threads=1))
@@ -236,6 +238,7 @@ def main() -> None:
     parser.add_argument(
         "--python", default=sys.executable, metavar="PATH", help="Interpreter that has PyTorch and torchinfo installed."
     )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="Where `torch` trains. Default: cpu.")
     parser.add_argument("--json", action="store_true", help="Print the results as one JSON object.")
     arguments = parser.parse_args()
     names = arguments.nets.split(",")
@@ -254,7 +257,7 @@ def main() -> None:
                 results[kind] = step(peers, names, arguments.rounds, arguments.seconds)
                 shown = step_text(results[kind])
             case "torch":
-                results[kind] = torch_engine(peers, names, arguments.seconds)
+                results[kind] = torch_engine(peers, names, arguments.seconds, arguments.device)
                 shown = torch_engine_text(results[kind])
             case "kernels":
                 results[kind] = kernels.measure()

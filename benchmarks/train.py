@@ -1,10 +1,11 @@
 """One process of the training benchmark: `python -m benchmarks.train WHO NET SECONDS` prints one JSON object.
 
 WHO is `cnnc`, `onnx` (the exported training step on onnxruntime), `engine` (the engine torch), `torch` (a loop written by
-hand), or `textbook` (textbook im2col in NumPy). `torch` takes further settings: `torch-last` is channels last, `-compile` and
-`-bf16` are those of `cnnc train`, which `engine` takes, too: `engine-bf16-compile`. `turn`, with the same settings, compares these two in one process. A step consists of forward
-pass, loss, backward pass and an update by SGD with momentum; every step uses the same random examples. Out: examples per
-second (from the median step), and the peak memory of the process and its workers, in bytes.
+hand), or `textbook` (textbook im2col in NumPy). `torch` takes further settings: `torch-last` is channels last, `-cuda` the
+device, `-compile` and `-bf16` are those of `cnnc train`, which `engine` takes, too: `engine-bf16-compile`. `turn`, with the
+same settings, compares these two in one process. A step consists of forward pass, loss, backward pass and an update by SGD
+with momentum; every step uses the same random examples. Out: examples per second (from the median step), and the peak
+memory of the process and its workers, or of the device, in bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -60,7 +61,10 @@ def cnnc_step(name: str, engine: Engine) -> Iterator[tuple[Callable[[], object],
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
-            yield lambda: one_step(run, 0, 0, inputs, targets), lambda: run.memory(meter)[1]
+            yield (
+                lambda: one_step(run, 0, 0, inputs, targets),
+                lambda: run.engine.device_memory() or run.memory(meter)[1],
+            )
 
 
 def measure_cnnc(name: str, seconds: float, engine: Engine) -> dict[str, float]:
@@ -79,10 +83,17 @@ def engine_named(who: str, *settings: str) -> Engine:
         from cnnc.torch.engine import TorchEngine
 
         precision = "bf16" if "bf16" in settings else "float32"
-        return TorchEngine("cpu", precision, "compile" in settings, print_error, channels_last="last" in settings)
+        return TorchEngine(
+            device_in(settings), precision, "compile" in settings, print_error, channels_last="last" in settings
+        )
     from cnnc.training.numpy_engine import NumpyEngine
 
     return NumpyEngine()
+
+
+def device_in(settings: Sequence[str]) -> str:
+    """The device that the settings name."""
+    return "cuda" if "cuda" in settings else "cpu"
 
 
 def print_error(line: str) -> None:
@@ -91,14 +102,15 @@ def print_error(line: str) -> None:
 
 
 def torch_step(name: str, *settings: str) -> Callable[[], object]:
-    """A step of a loop written by hand in PyTorch, on as many threads as cnnc; `settings` are last, bf16 and compile."""
+    """A step of a loop written by hand in PyTorch, on as many threads as cnnc; `settings` are last, bf16, compile, cuda."""
     import torch
 
     from cnnc.reference.parallel.threads import keep_memory, thread_count
 
     keep_memory()  # as in training
     torch.set_num_threads(thread_count())
-    net = peer(name)
+    net, device = peer(name), device_in(settings)
+    net.module.to(device)
     batch = batch_of(name)
     is_text = name == "text"
     x = torch.randint(0, 5000 if is_text else 256, (batch, *net.shape), dtype=torch.int64 if is_text else torch.uint8)
@@ -110,13 +122,13 @@ def torch_step(name: str, *settings: str) -> Callable[[], object]:
     loss = torch.nn.CrossEntropyLoss()
 
     def step() -> float:
-        batch = x if is_text else x.float().div_(255)
+        batch = x.to(device) if is_text else x.to(device).float().div_(255)
         if "last" in settings:
             batch = batch.contiguous(memory_format=torch.channels_last)
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in settings):
+        with torch.autocast(device, torch.bfloat16, enabled="bf16" in settings):
             scores = model(batch)
-        value = loss(scores.float(), y)
+        value = loss(scores.float(), y.to(device))
         value.backward()
         optimizer.step()
         return float(value.detach())
@@ -128,23 +140,34 @@ def measure_torch(name: str, seconds: float, *settings: str) -> dict[str, float]
     """Measures the loop written by hand."""
     from cnnc.core.process_memory import MemoryMeter
 
-    return {"rate": batch_of(name) / timed(torch_step(name, *settings), seconds), "memory": MemoryMeter().process_peak}
+    rate = batch_of(name) / timed(torch_step(name, *settings), seconds)
+    if "cuda" in settings:
+        import torch
+
+        return {"rate": rate, "memory": torch.cuda.max_memory_allocated()}
+    return {"rate": rate, "memory": MemoryMeter().process_peak}
 
 
 def measure_in_turn(name: str, seconds: float, *settings: str) -> dict[str, float]:
-    """How many times as fast the engine torch is as the loop written by hand, in CPU time on one thread.
+    """How many times as fast the engine torch is as the loop written by hand: in CPU time on one thread, on a GPU by the clock.
 
     The two take turns step by step, so that other processes disturb both alike.
     """
+    import torch
+
+    on_gpu = "cuda" in settings
+    clock = time.perf_counter if on_gpu else time.process_time
     theirs = torch_step(name, *settings)
     with cnnc_step(name, engine_named("engine", *settings)) as (ours, _):
         ratios: list[float] = []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(ratios) < 5:
-            times = [time.process_time()]
+            times = [clock()]
             for step in (theirs, ours):
                 step()
-                times.append(time.process_time())
+                if on_gpu:
+                    torch.cuda.synchronize()
+                times.append(clock())
             ratios.append((times[1] - times[0]) / (times[2] - times[1]))
     return {"speed": median(ratios[2:]), "pairs": len(ratios) - 2}
 

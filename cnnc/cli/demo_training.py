@@ -41,7 +41,7 @@ from cnnc.onnx.train_step.scoring import build_scoring
 from cnnc.ops.conv import Conv
 from cnnc.recipe.recipe import Recipe, require_recipe
 from cnnc.training.checkpoint import Checkpoint, facts_of
-from cnnc.training.loop import open_data, split
+from cnnc.training.loop import open_data, training_and_validation
 from cnnc.training.objective import Objective, feeds_of, term_of
 from cnnc.view.demo.sheet import PackedColumn, packed_column
 from cnnc.view.demo.training_page import TrainingPage, training_html
@@ -68,7 +68,7 @@ class Examples(NamedTuple):
 
 def choose_examples(data: Dataset, recipe: Recipe, count: int | None) -> Examples:
     """The training examples that come first in the first epoch of `cnnc train`, and test examples spread over theirs."""
-    train, _ = split(data.train, recipe.data.val, recipe.seed)
+    train, _ = training_and_validation(data, recipe.data.val, recipe.seed)
     order = np.random.default_rng(Stream.SHUFFLE.key(recipe.seed, 0)).permutation(len(train))
     chosen = order[: TRAINING_EXAMPLES if count is None else count]
     tested = min(len(data.test), max(LEAST_TEST, min(MOST_TEST, len(chosen) // 4)))
@@ -86,7 +86,9 @@ def training_page(
     operators cannot compute, E811 if the graph deviates from the trainer.
     """
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
-    Objective(graph, recipe, data)
+    train, _ = training_and_validation(data, recipe.data.val, recipe.seed)
+    recipe = Objective(graph, recipe, data, train).recipe
+    network = network.replace(recipe=recipe)
     examples = choose_examples(data, recipe, count)
     if not len(examples.train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")

@@ -18,10 +18,9 @@ from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_opt
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
-from cnnc.report.layout import ColumnLayout, fitted
+from cnnc.report.deviations import deviation_dict, deviation_table, largest
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.tolerance import Deviation
     from cnnc.onnx.emit.verify import Verification
     from cnnc.onnx.export import Exported, Options
     from cnnc.onnx.quantize.examples import Quality
@@ -253,7 +252,7 @@ def export_run(
     at: Mapping[str, int] | None = None,
 ) -> Exported:
     """Exports the weights of a run to `out`. Raises CnncError."""
-    from cnnc.api import export as export_model
+    from cnnc.api.exporting import export as export_model
 
     return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
@@ -268,7 +267,7 @@ def export_file(
     data: Path | None,
 ) -> Exported:
     """Exports a network file with its initial weights: those that the source gives, or random ones."""
-    from cnnc.api import calibration_examples
+    from cnnc.api.exporting import calibration_examples
     from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
@@ -309,7 +308,11 @@ def report(exported: Exported, json: bool, layers: bool = False) -> None:
     show(f"wrote {exported.path}{weights_file}: {exported.size:,} bytes, opset {exported.opset}, IR {exported.ir}")
     show(f"verified: {_verified(exported.verification)}")
     if layers:
-        show("\n".join(fitted(_COLUMNS, _rows(exported), layout())))
+        show(
+            deviation_table(
+                [(d, f"{d.value:.3g}") for d in exported.verification.layers], ("layer", "at value"), layout()
+            )
+        )
     if exported.quality is not None:
         show(_quality(exported.quality))
     if exported.footprint is not None:
@@ -332,19 +335,16 @@ _REASONS = {
 
 def _verified(verification: Verification) -> str:
     """What was compared, and the deviation that was closest to its allowance."""
-    worst = verification.worst
     count = len(verification.layers)
     how = "layer by layer" if verification.by_layer else "element by element"
-    return (
-        f"{count} tensor{'s' if count != 1 else ''} compared with the network, {how}; the largest deviation is {worst.share:.1%} "
-        f"of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
-    )
+    return f"{count} tensor{'s' if count != 1 else ''} compared with the network, {how}; {largest(verification.worst)}"
 
 
 def _quality(quality: Quality) -> str:
     examples = f"{quality.samples:,} {'random inputs' if quality.random else 'examples'}"
     if quality.metric == "accuracy":
         lines = [f"{quality.precision}: accuracy {quality.after:.2%} on {examples}, {quality.before:.2%} in float32"]
+        lines += _changed(quality)
     else:
         lines = [f"{quality.precision}: deviates by {quality.after:.2%} from float32 on {examples}"]
     if quality.kept:
@@ -354,20 +354,28 @@ def _quality(quality: Quality) -> str:
     return "\n".join(lines)
 
 
-_COLUMNS = (
-    ColumnLayout("layer", least=8, is_path=True),
-    ColumnLayout("deviation", right=True, drop=1),
-    ColumnLayout("at value", right=True, drop=3),
-    ColumnLayout("allowed", right=True, drop=2),
-    ColumnLayout("share", right=True),
-)
+def _quality_facts(quality: Quality) -> dict[str, Any]:
+    changed = quality.changed._asdict() if quality.changed is not None else None
+    return {**quality._asdict(), "changed": changed}
 
 
-def _rows(exported: Exported) -> list[tuple[str, ...]]:
-    return [
-        (d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}")
-        for d in exported.verification.layers
-    ]
+def _changed(quality: Quality) -> list[str]:
+    """How many answers changed, with the interval of the accuracy lost; and where the examples are too few to judge by."""
+    if quality.changed is None:
+        return []
+    from cnnc.core.intervals import points_text
+    from cnnc.onnx.quantize.int8 import MAX_ACCURACY_LOSS
+
+    lost, gained, other, interval = quality.changed
+    count = lost + gained + other
+    answers = f"{count:,} answer{'s' if count != 1 else ''} changed"
+    lines = [f"{answers} ({lost:,} lost, {gained:,} gained); 95% interval of the loss {points_text(interval)}"]
+    if interval[1] > MAX_ACCURACY_LOSS:
+        limit = f"{100 * MAX_ACCURACY_LOSS:g} point"
+        lines.append(
+            f"{quality.samples:,} examples cannot show that at most {limit} is lost; a larger test set can, e.g. of `data ... test=0.2`"
+        )
+    return lines
 
 
 def _as_dict(exported: Exported) -> dict[str, Any]:
@@ -380,12 +388,8 @@ def _as_dict(exported: Exported) -> dict[str, Any]:
         "ir": exported.ir,
         "tensors": len(verification.layers),
         "by_layer": verification.by_layer,
-        "worst": _deviation(verification.worst),
-        "layers": [_deviation(d) for d in verification.layers],
-        "quality": quality._asdict() if quality is not None else None,
+        "worst": deviation_dict(verification.worst),
+        "layers": [deviation_dict(d) for d in verification.layers],
+        "quality": _quality_facts(quality) if quality is not None else None,
         "footprint": footprint._asdict() if footprint is not None else None,
     }
-
-
-def _deviation(d: Deviation) -> dict[str, Any]:
-    return {**d._asdict(), "share": d.share}

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from cnnc.cli.console import layout, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.outputs import Output, require_outputs
 from cnnc.diagnostics import CnncError
-from cnnc.report.layout import ColumnLayout, fitted
+from cnnc.report.deviations import deviation_dict, deviation_table, largest
 
 if TYPE_CHECKING:
-    from cnnc.onnx.emit.tolerance import Deviation
     from cnnc.onnx.emit.verify import Verification
     from cnnc.torch.source.export import ExportedSource
     from cnnc.training.trained import TrainedNetwork
@@ -87,31 +86,20 @@ def _report(exported: ExportedSource, trained: TrainedNetwork, json: bool, show_
     else:
         print_result(f"verified: {_verified(exported.verification)}")
         if show_outputs:
-            print_result("\n".join(fitted(_COLUMNS, list(map(_row, exported.verification.layers)), layout())))
+            print_result(
+                deviation_table(
+                    [(d, f"{d.value:.3g}") for d in exported.verification.layers], ("layer", "at value"), layout()
+                )
+            )
     if exported.sizes:
         fixed = ", ".join(f"{symbol}={size}" for symbol, size in exported.sizes.items())
         print_status(f"sizes are fixed: {fixed}")
 
 
 def _verified(verification: Verification) -> str:
-    worst, count = verification.worst, len(verification.layers)
-    return (
-        f"{count} tensor{'s' if count != 1 else ''} computed with PyTorch and compared with the network; the largest deviation is "
-        f"{worst.share:.1%} of what is allowed ({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e})"
-    )
-
-
-_COLUMNS = (
-    ColumnLayout("layer", least=8, is_path=True),
-    ColumnLayout("deviation", right=True, drop=1),
-    ColumnLayout("at value", right=True, drop=3),
-    ColumnLayout("allowed", right=True, drop=2),
-    ColumnLayout("share", right=True),
-)
-
-
-def _row(d: Deviation) -> tuple[str, ...]:
-    return d.name, f"{d.difference:.1e}", f"{d.value:.3g}", f"{d.allowed:.1e}", f"{d.share:.1%}"
+    count = len(verification.layers)
+    tensors = f"{count} tensor{'s' if count != 1 else ''}"
+    return f"{tensors} computed with PyTorch and compared with the network; {largest(verification.worst)}"
 
 
 def _as_dict(exported: ExportedSource) -> dict[str, Any]:
@@ -124,11 +112,7 @@ def _as_dict(exported: ExportedSource) -> dict[str, Any]:
         "weights_bytes": exported.weights_size,
         "class": exported.class_name,
         "compared": verification is not None,
-        "worst": _deviation(verification.worst) if verification is not None else None,
-        "tensors": [_deviation(d) for d in layers],
+        "worst": deviation_dict(verification.worst) if verification is not None else None,
+        "tensors": [deviation_dict(d) for d in layers],
         "sizes": dict(exported.sizes),
     }
-
-
-def _deviation(d: Deviation) -> dict[str, Any]:
-    return {**d._asdict(), "share": d.share}

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from cnnc.cli.console import layout, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.outputs import Output, require_outputs
 from cnnc.diagnostics import CnncError
-from cnnc.report.layout import ColumnLayout, fitted
+from cnnc.report.deviations import deviation_dict, deviation_table, largest
 
 if TYPE_CHECKING:
     from cnnc.network import Network
-    from cnnc.onnx.train_step.compare import StepDeviation
     from cnnc.onnx.train_step.export import ExportedStep
     from cnnc.training.checkpoint import Checkpoint
 
@@ -46,7 +45,7 @@ def read_start(
     source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]
 ) -> tuple[Network, Checkpoint, dict[str, Any] | None, str]:
     """The network, a checkpoint of the weights to begin with, the summary of its training, and what they are, in words."""
-    from cnnc.api import training_summary
+    from cnnc.api.exporting import training_summary
     from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load
@@ -85,9 +84,12 @@ def _report(exported: ExportedStep, state: str, json: bool, show_arrays: bool) -
     print_result(f"{weights}: {state}")
     print_result(f"verified: {_verified(exported)}")
     if show_arrays:
-        print_result("\n".join(fitted(_COLUMNS, list(map(_row, exported.deviations)), layout())))
+        print_result(
+            deviation_table([(d, f"{d.change:.1e}") for d in exported.deviations], ("array", "change"), layout())
+        )
     for statement in exported.left_out:
-        print_status(f"left out: `{statement}`; whoever runs the step changes the images before it")
+        task = "chooses the examples of each" if statement.startswith("data") else "changes the images before it"
+        print_status(f"left out: `{statement}`; whoever runs the step {task}")
     if exported.draws:
         layers = ", ".join(exported.draws)
         print_status(
@@ -102,22 +104,8 @@ def _verified(exported: ExportedStep) -> str:
     worst = exported.worst
     return (
         f"{exported.steps} steps of {exported.batch} random examples taken beside the NumPy trainer, {len(exported.deviations)} arrays "
-        f"(weights, buffers and slots) compared after each; the largest deviation is {worst.share:.1%} of what is allowed "
-        f"({worst.name}: {worst.difference:.1e} of {worst.allowed:.1e}, after a change of {worst.change:.1e})"
+        f"(weights, buffers and slots) compared after each; {largest(worst, f', after a change of {worst.change:.1e}')}"
     )
-
-
-_COLUMNS = (
-    ColumnLayout("array", least=8, is_path=True),
-    ColumnLayout("deviation", right=True, drop=1),
-    ColumnLayout("change", right=True, drop=3),
-    ColumnLayout("allowed", right=True, drop=2),
-    ColumnLayout("share", right=True),
-)
-
-
-def _row(d: StepDeviation) -> tuple[str, ...]:
-    return d.name, f"{d.difference:.1e}", f"{d.change:.1e}", f"{d.allowed:.1e}", f"{d.share:.1%}"
 
 
 def _as_dict(exported: ExportedStep) -> dict[str, Any]:
@@ -133,13 +121,9 @@ def _as_dict(exported: ExportedStep) -> dict[str, Any]:
         "ir": exported.ir,
         "steps": exported.steps,
         "batch": exported.batch,
-        "worst": _deviation(exported.worst),
-        "arrays": [_deviation(d) for d in exported.deviations],
+        "worst": deviation_dict(exported.worst),
+        "arrays": [deviation_dict(d) for d in exported.deviations],
         "left_out": list(exported.left_out),
         "draws": list(exported.draws),
         "sizes": dict(exported.sizes),
     }
-
-
-def _deviation(d: StepDeviation) -> dict[str, Any]:
-    return {**d._asdict(), "share": d.share}

@@ -162,6 +162,86 @@ class Flag(Kind):
         return "true or false"
 
 
+class OptionalFlag(Kind):
+    """`true` or `false`; `auto` is stored as None."""
+
+    words: ClassVar[tuple[str, ...]] = ("auto",)
+
+    def take(self, value: Any, rank: int) -> bool | None:
+        return None if isinstance(value, WordValue) and value == "auto" else Flag().take(value, rank)
+
+    def describe(self) -> str:
+        return "auto, true or false"
+
+
+class Columns(Kind):
+    """Columns of a table, each a name, a number from 1, `first` or `last`; a list of several.
+
+    Stored as a tuple of names and numbers; -1 is the last column.
+    """
+
+    words: ClassVar[tuple[str, ...]] = ("first", "last")
+
+    def take(self, value: Any, rank: int) -> tuple[str | int, ...]:
+        items = value if isinstance(value, tuple) and value else (value,)
+        return tuple(self._column(item) for item in items)
+
+    def _column(self, value: Any) -> str | int:
+        if isinstance(value, WordValue) and value in self.words:
+            return 1 if value == "first" else -1
+        if isinstance(value, str):
+            return str(value)
+        number = whole_number(value)
+        if number is None or not 1 <= number <= MAX_WHOLE:
+            raise self.reject()
+        return number
+
+    def describe(self) -> str:
+        return "the name of a column, its number from 1, first or last, or a list of these"
+
+
+class NumberRange(Kind):
+    """Two numbers in a list, the smaller one first."""
+
+    example: ClassVar[str] = "[0, 4095]"
+
+    def take(self, value: Any, rank: int) -> tuple[float, float]:
+        if not isinstance(value, tuple) or isinstance(value, Extents) or len(value) != 2:
+            raise self.reject()
+        low, high = (Real().take(item, rank) for item in value)
+        if low >= high:
+            raise self.reject("write the smaller number first: `{}`", f"[{high:g}, {low:g}]" if low > high else "")
+        return low, high
+
+    def describe(self) -> str:
+        return "a list of two numbers, the smaller one first"
+
+
+_COLOUR_WORDS = ("white", "black", "grey")
+
+
+class Colour(Kind):
+    """The word white, black or grey, or a string such as "#ff8000"."""
+
+    words: ClassVar[tuple[str, ...]] = _COLOUR_WORDS
+    example: ClassVar[str] = "white"
+
+    def take(self, value: Any, rank: int) -> str:
+        if not isinstance(value, str) or not is_colour(value.lower()):
+            raise self.reject()
+        return value.lower()
+
+    def describe(self) -> str:
+        return 'white, black, grey, or a colour such as "#ff8000"'
+
+
+def is_colour(text: str) -> bool:
+    """Whether a text is white, black, grey, or `#` and six hexadecimal digits."""
+    return text in _COLOUR_WORDS or (
+        len(text) == 7 and text[0] == "#" and all(d in "0123456789abcdef" for d in text[1:])
+    )
+
+
 class Choice(Kind):
     """One of a few bare words."""
 
@@ -198,6 +278,41 @@ class String(Kind):
 
     def describe(self) -> str:
         return "a name or a string" if self.bare else "a string in quotes"
+
+
+class Strings(Kind):
+    """A string in quotes, or a list of them."""
+
+    example: ClassVar[str] = '"name"'
+
+    def take(self, value: Any, rank: int) -> tuple[str, ...]:
+        items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
+        if not items or any(not isinstance(item, str) or isinstance(item, WordValue) for item in items):
+            raise self.reject()
+        return tuple(map(str, items))
+
+    def describe(self) -> str:
+        return "a string in quotes, or a list of them"
+
+
+class Colours(Kind):
+    """A list of two or more different colours, each a string such as "#ff0000"."""
+
+    example: ClassVar[str] = '["#000000", "#ffffff"]'
+
+    def take(self, value: Any, rank: int) -> tuple[str, ...]:
+        items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
+        colours = tuple(item.lower() for item in items if isinstance(item, str) and not isinstance(item, WordValue))
+        if (
+            len(colours) < len(items)
+            or not 2 <= len(colours) == len(set(colours))
+            or not all(colour[0] == "#" and is_colour(colour) for colour in colours)
+        ):
+            raise self.reject()
+        return colours
+
+    def describe(self) -> str:
+        return 'a list of at least two different colours, such as ["#000000", "#ff0000"]'
 
 
 class LayerName(Kind):

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     ASCENT = 23  # noise and shifts of inputs that maximize a channel
     VERIFY_TARGETS = 24  # the step: random targets that an exported training step is compared on
     STEP_SEED = 25  # the epoch, the step: the seed of the random numbers in a step graph
+    BALANCED_SAMPLING = 27  # the epoch: which examples of each class it takes, and in which order
     DEMO_INPUTS = 26  # inputs of a demo page without a data set
 
     def key(self, seed: int, *parts: int | str) -> list[int]:

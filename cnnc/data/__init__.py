@@ -44,6 +44,13 @@ class Request(Record):
     does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
     unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
     replace those of the data. Without `download` a public data set that is not on the disk is an error.
+
+    `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
+    predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
+    files become pixels.
+
+    Of images: `labels` is the table that names them; `masks` is the folder of masks, `colours` their colours and `class_names` the
+    names of their classes, both by class. `output` is the type of the output that targets are compared with.
     """
 
     folder: Path | None = None
@@ -59,6 +66,18 @@ class Request(Record):
     output_names: tuple[str, ...] = ()
     ignore: int | None = None
     download: bool = True
+    label: tuple[str | int, ...] = ()
+    index: tuple[str | int, ...] = ()
+    header: bool | None = None
+    decimal: str | None = None
+    target_values: int = 0
+    background: str | None = None
+    value_range: tuple[float, float] | None = None
+    output: TensorType | None = None
+    labels: str | None = None
+    masks: str | None = None
+    colours: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def _digits(request: Request) -> Dataset:
@@ -88,9 +107,11 @@ def _cifar10(request: Request) -> Dataset:
 
 
 def _images(request: Request) -> Dataset:
-    from cnnc.data import images
+    from cnnc.data import images, labelled_images, masked_images
 
-    return images.read(request)
+    if request.labels is not None:
+        return labelled_images.read(request)
+    return images.read(request) if request.masks is None else masked_images.read(request)
 
 
 def _shards(request: Request) -> Dataset:

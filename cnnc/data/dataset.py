@@ -155,8 +155,9 @@ class ReadFacts:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set: its name, the names of its classes in the order of their labels, and its two splits.
+    """A data set: its name, the names of its classes in the order of their labels, and its splits.
 
+    `validation` is None where the files have no such share: then it is drawn from the training examples.
     `classes` is empty where targets are not labels. `vocabulary` is empty where inputs are not words; the integer
     i + 2 stands for its word i, 0 for padding, 1 for an unknown word.
     """
@@ -167,6 +168,7 @@ class Dataset:
     test: Split
     vocabulary: tuple[str, ...] = ()
     facts: ReadFacts = ReadFacts()
+    validation: Split | None = None
 
 
 def make_split(

@@ -38,7 +38,7 @@ VARIABLE = "CNNC_CACHE_GB"
 FREE_FRACTION = 4
 """By default entries take up to this fraction of the disk's free space: a quarter."""
 
-_VERSION = 2
+_VERSION = 3
 _PART = ".part"
 
 

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.data.image_file import NotAnImage, decode_image
+from cnnc.data import Request
+from cnnc.data.image_file import DEFAULT_RULE, DecodedImage, NotAnImage, PixelRule, decode_image
 from cnnc.diagnostics import CnncError
 
 LARGEST = 2**27
@@ -44,19 +45,58 @@ class ImageFiles(Protocol):
         ...
 
 
+@runtime_checkable
+class DecodesItself(Protocol):
+    """Files whose pixels are not colours or grey values, such as masks."""
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> DecodedImage:
+        """A file in a shape (C, H, W). Raises NotAnImage."""
+        ...
+
+
+@dataclass(frozen=True)
+class RuledFiles:
+    """Image files that are decoded by a rule of the source, where `decode_image` alone would follow its own."""
+
+    files: ImageFiles
+    rule: PixelRule
+
+    def display_name(self, key: Any) -> str:
+        return self.files.display_name(key)
+
+    def read(self, key: Any, limit: int) -> bytes:
+        return self.files.read(key, limit)
+
+    def states(self, keys: Sequence[Any]) -> Iterator[str]:
+        yield repr(self.rule)
+        yield from self.files.states(keys)
+
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> DecodedImage:
+        return decode_image(data, shape, self.rule)
+
+
+def ruled_files(files: ImageFiles, request: Request) -> ImageFiles:
+    """The files, decoded as the source says: `background=`, `range=`."""
+    rule = PixelRule(request.background, request.value_range)
+    return files if rule == DEFAULT_RULE else RuledFiles(files, rule)
+
+
 class ImageFacts(NamedTuple):
-    """What decoding did: the original width and height, which conversion changed values, else "", and the file's mode."""
+    """What decoding did: the original width and height, which conversions changed values, separated by `; `, else "", the file's mode, and
+    its least and largest value, where they do not have 8 bits."""
 
     size: tuple[int, int]
     conversion: str
     mode: str
+    values: tuple[float, float] | None = None
 
 
 @dataclass
 class Scan:
     """What decoding found: why each skipped file is not an image, by its index, and counts of the others.
 
-    The counts are of those that were resized, and of each conversion, size (`64x48`, width first) and mode (`RGB`).
+    The counts are of those that were resized, and of each conversion, size (`64x48`, width first) and mode (`RGB`); `values` are the least
+    and the largest value of images that do not have 8 bits.
     """
 
     skipped: dict[int, str] = field(default_factory=dict)
@@ -64,15 +104,18 @@ class Scan:
     conversions: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
+    values: tuple[float, float] | None = None
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Scan:
         """The scan that `as_dict` describes."""
         skipped = {int(n): str(why) for n, why in facts["skipped"].items()}
-        counters = (
+        conversions, sizes, modes = (
             Counter({str(k): int(v) for k, v in facts[name].items()}) for name in ("conversions", "sizes", "modes")
         )
-        return cls(skipped, int(facts["resized"]), *counters)
+        low, high = facts["values"] or (None, None)
+        values = (float(low), float(high)) if low is not None and high is not None else None
+        return cls(skipped, int(facts["resized"]), conversions, sizes, modes, values)
 
     def as_dict(self) -> dict[str, Any]:
         """The scan for JSON."""
@@ -85,7 +128,10 @@ class Scan:
                 self.skipped[n] = facts
                 continue
             self.resized += facts.size != (shape[2], shape[1])
-            self.conversions[facts.conversion] += bool(facts.conversion)
+            self.conversions.update(facts.conversion.split("; ") if facts.conversion else ())
+            if facts.values is not None:
+                low, high = self.values or facts.values
+                self.values = min(low, facts.values[0]), max(high, facts.values[1])
             self.sizes[f"{facts.size[0]}x{facts.size[1]}"] += 1
             self.modes[facts.mode] += 1
 
@@ -100,14 +146,15 @@ def decode_into(pixels: NDArray[np.uint8], files: ImageFiles, key: Any) -> Image
 
     Call it inside `ignore_pillow_warnings`.
     """
+    decode = files.decode if isinstance(files, DecodesItself) else decode_image
     try:
-        image = decode_image(files.read(key, LARGEST), pixels.shape)
+        image = decode(files.read(key, LARGEST), pixels.shape)
     except NotAnImage as error:
         return str(error)
     except CnncError as error:  # the caller names the file too
         return error.diagnostics[0].message.removeprefix(f"{files.display_name(key)}: ")
     pixels[...] = image.pixels
-    return ImageFacts(image.size, image.conversion, image.mode)
+    return ImageFacts(image.size, image.conversion, image.mode, image.values)
 
 
 def decode_each(pixels: NDArray[np.uint8], files: ImageFiles, keys: Sequence[Any]) -> list[ImageFacts | str]:

@@ -1,19 +1,22 @@
 """`data images "photos"`: a folder or .zip of image files, one folder per class.
 
     photos/cat/1.jpg  photos/dog/1.jpg                        a random part becomes the test split
-    photos/train/cat/1.jpg  photos/test/cat/1.jpg             a given test split (test, testing, val, valid or validation)
+    photos/train/cat/1.jpg  photos/test/cat/1.jpg             given shares: train or training; val, valid or validation;
+                                                              test or testing; in any case
 
 In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 images (N, C, H, W) in the
-size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted; those of splits may be in any case. Subfolders of a class
+size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted. Subfolders of a class
 belong to the class; a single folder around everything is skipped. Formats are PNG, JPEG, BMP, GIF, TIFF, WebP and PPM,
 whatever the file names. All files are decoded once at the start; files that are not images, or damaged, are skipped and
-reported, and a class without any image is an E602. If all images fit into memory they stay there, else each is decoded
+reported, and a class without any image is an E602. Folders that hold the same subfolders are shares, never classes. If all images fit into memory they stay there, else each is decoded
 again when it is read. Examples are in the order of the file names.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -26,14 +29,11 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
-from cnnc.data.image_decoder import Scan, Shape
-from cnnc.data.image_file import require_pillow
-from cnnc.data.splits import report_classes, report_split, require_classes, split_off_test
+from cnnc.data.image_decoder import Scan, Shape, ruled_files
+from cnnc.data.image_file import FROM_16_BITS, FROM_FLOATS, FROM_FRACTIONS, require_pillow
+from cnnc.data.shares import SHARES, TRAINING, given_shares, named_shares, share_of
+from cnnc.data.splits import report_classes, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
-
-TRAIN_NAMES = ("train", "training")
-TEST_NAMES = ("test", "testing", "val", "valid", "validation")
-"""Names of folders that are splits, in any case, in order of preference."""
 
 _SHOWN = 3
 REPORT_FROM = 2000
@@ -50,29 +50,28 @@ def read(request: Request) -> Dataset:
     for folder in layout.unread:
         request.report(f"{tree.display_name(folder)} is not read: training reads {layout.train}")
     classes = tuple(layout.classes)
-    _require_images(tree, layout, classes, layout.labels[~layout.testing], {})
+    _require_images(tree, layout, classes, layout.labels[layout.shares == 0], {})
     require_classes(request, classes, path)
     if len(layout.names) >= REPORT_FROM:
         request.report(f"{path}: decoding {len(layout.names):,} files")
-    images, scan = load_images(tree, layout.names, shape)
+    images, scan = load_images(ruled_files(tree, request), layout.names, shape)
     decodable = np.setdiff1d(np.arange(len(layout.names)), list(scan.skipped))
-    labels, testing = layout.labels[decodable], layout.testing[decodable]
-    _require_images(tree, layout, classes, labels[~testing], scan.skipped)
+    labels, shares = layout.labels[decodable], layout.shares[decodable]
+    _require_images(tree, layout, classes, labels[shares == 0], scan.skipped)
     report_skipped(request, path, layout.names, scan.skipped)
     _report_unread(request, tree, layout)
     report_conversions(request, path, scan, shape)
     report_classes(request, path, classes, labels)
     all_images = Split.of(images, layout.labels).select(decodable)
     facts = read_facts(path, layout.names, scan, _unread(tree, layout))
-    if testing.any():
-        train, test = (all_images.select(np.flatnonzero(chosen)) for chosen in (~testing, testing))
-        data = Dataset("images", classes, train, test, facts=facts)
-        report_split(request, path, data)
-        return data
-    if layout.test is not None:
-        raise bad_file(tree.display_name(layout.test), "expected test images, found none")
-    train, test = split_off_test(request, path, all_images, labels)
-    return Dataset("images", classes, train, test, facts=facts)
+    if not layout.given:
+        train, test = split_off_test(request, path, all_images, labels)
+        return Dataset("images", classes, train, test, facts=facts)
+    for n, given in layout.given.items():
+        if not np.any(shares == n):
+            raise bad_file(tree.display_name(given), f"expected {SHARES[n]} images, found none")
+    train, validation, test = given_shares(request, path, classes, all_images, labels, shares)
+    return Dataset("images", classes, train, test, facts=facts, validation=validation)
 
 
 def image_files(request: Request) -> tuple[FileTree, tuple[str, ...]]:
@@ -100,17 +99,18 @@ def image_shape(request: Request) -> Shape:
 
 
 class _Layout(NamedTuple):
-    """All files in order, training before test; `labels` and `testing` describe each. `unclassified` counts the others.
+    """All files in order, training first; `labels` and `shares`, indices into `SHARES`, describe each. `unclassified` counts the others.
 
-    `classes` maps class names to folders; `train` and `test` are folders; `unread` are folders that are not read.
+    `classes` maps class names to folders; `train` is the folder of training, `given` maps the indices of the other shares to theirs;
+    `unread` are folders that are not read.
     """
 
     names: tuple[str, ...]
     labels: NDArray[np.int64]
-    testing: NDArray[np.bool_]
+    shares: NDArray[np.int64]
     classes: dict[str, str]
     train: str
-    test: str | None
+    given: dict[int, str]
     unread: tuple[str, ...]
     unclassified: int
 
@@ -120,45 +120,100 @@ def _layout(tree: FileTree) -> _Layout:
     within = _folders(tree)
     root = _root(within)
     folders = within[root]
-    with_subfolders = [name for name in folders if within[folders[name]]]
-    train_name = split_named(TRAIN_NAMES, with_subfolders)
-    if train_name:
-        test_name = split_named(TEST_NAMES, with_subfolders)
-        train, test = folders[train_name], folders[test_name] if test_name else None
-        unread = tuple(folders[name] for name in folders if name not in (train_name, test_name))
-    else:
-        train, test, unread = root, None, ()
+    found = _share_folders(tree, within, folders)
+    train = root
+    unread: tuple[str, ...] = ()
+    if TRAINING in found:
+        unread = tuple(folders[name] for name in folders if name not in found.values())
+        inner = {share: _within_itself(within, folders[name]) for share, name in found.items()}
+        train = inner[TRAINING]
     classes = within[train]
     if not classes:
         raise bad_file(tree.display_name(train), "expected one folder of images per class, found none")
-    tests = within[test] if test is not None else {}
-    unknown = next((name for name in tests if name not in classes), None)
-    if unknown is not None:
-        raise bad_file(tree.display_name(tests[unknown]), f"the class {unknown} is not in {tree.display_name(train)}")
+    _require_classes(tree, within, classes)
+    given = {n: inner[share] for n, share in enumerate(SHARES) if n and share in found}
+    class_index = {name: n for n, name in enumerate(classes)}
     names: list[str] = []
     labels: list[int] = []
-    class_index = {name: n for n, name in enumerate(classes)}
-    for name, folder in (*classes.items(), *tests.items()):
-        files = files_below(tree, folder)
-        names += files
-        labels += [class_index[name]] * len(files)
-    in_train = sum(len(files_below(tree, folder)) for folder in classes.values())
-    testing = np.arange(len(names)) >= in_train
+    shares: list[int] = []
+    for n, share in {0: train, **given}.items():
+        unknown = next((name for name in within[share] if name not in class_index), None)
+        if unknown is not None:
+            message = f"the class {unknown} is not in {tree.display_name(train)}"
+            raise bad_file(tree.display_name(within[share][unknown]), message)
+        for name, folder in within[share].items():
+            files = files_below(tree, folder)
+            names += files
+            labels += [class_index[name]] * len(files)
+            shares += [n] * len(files)
     unclassified = len(tree.files) - len(names) - sum(len(files_below(tree, folder)) for folder in unread)
-    return _Layout(tuple(names), np.array(labels, np.int64), testing, classes, train, test, unread, unclassified)
+    arrays = np.array(labels, np.int64), np.array(shares, np.int64)
+    return _Layout(tuple(names), *arrays, classes, train, given, unread, unclassified)
 
 
-def split_named(names: Sequence[str], folders: Sequence[str]) -> str | None:
-    """The first of the folders that has the first of these names in any case; None where no folder has one."""
-    return next((folder for name in names for folder in folders if folder.lower() == name), None)
+def _share_folders(tree: FileTree, within: dict[str, dict[str, str]], folders: dict[str, str]) -> dict[str, str]:
+    """The shares that folders side by side are, with the names of these folders; {} where the folders are classes.
+
+    Raises CnncError E602 where they can be neither.
+    """
+    with_subfolders = [name for name in folders if within[folders[name]]]
+    found = named_shares(with_subfolders)
+    if TRAINING in found:
+        return found
+    if TRAINING in named_shares(list(folders)) and all(share_of(name) for name in folders):
+        train = named_shares(list(folders))[TRAINING]
+        message = "is a share, and expected one folder of images per class in it, found none"
+        raise bad_file(tree.display_name(folders[train]), message)
+    inner = {name: _within_itself(within, folder) for name, folder in folders.items()}
+    repeating = _repeating(within, inner)
+    if not repeating:
+        return {}
+    words = {name: {share_of(word) for word in re.split(r"[\W\d_]+", name)} - {None} for name in with_subfolders}
+    by_share = {share: name for name, shares in words.items() if len(shares) == 1 for share in shares if share}
+    if TRAINING in by_share and len(by_share) == len(with_subfolders):
+        return by_share
+    first, second = repeating
+    same = ", ".join(sorted({*within[inner[first]]} & {*within[inner[second]]})[:_SHOWN])
+    message = f"{first} and {second} both hold the folders {same}, so they are not classes"
+    help = "name the folders of shares train, validation and test, or put the images of each class into one folder"
+    raise bad_file(tree.display_name(""), message, help)
+
+
+def _repeating(within: dict[str, dict[str, str]], folders: Mapping[str, str]) -> tuple[str, str] | None:
+    """Two folders that hold two or more subfolders of the same names, as shares do and classes do not."""
+    holders: dict[str, list[str]] = {}
+    for name, folder in folders.items():
+        for inner in within[folder]:
+            holders.setdefault(inner.lower(), []).append(name)
+    pairs = Counter((names[0], names[1]) for names in holders.values() if len(names) > 1)
+    return next((pair for pair, count in pairs.items() if count > 1), None)
+
+
+def _require_classes(tree: FileTree, within: dict[str, dict[str, str]], classes: dict[str, str]) -> None:
+    """Raises CnncError E602 where folders that should be classes hold the same subfolders."""
+    repeating = _repeating(within, classes)
+    if repeating:
+        first, second = repeating
+        same = ", ".join(sorted({*within[classes[first]]} & {*within[classes[second]]})[:_SHOWN])
+        message = f"{first} and {second} both hold the folders {same}, so they are not classes"
+        help = "put the images of each class into one folder"
+        raise bad_file(tree.display_name(classes[first].rpartition("/")[0]), message, help)
+
+
+def _within_itself(within: dict[str, dict[str, str]], folder: str) -> str:
+    """The folder, or the only one in it if it has the same name, as some archives unpack to `train/train`."""
+    name = folder.rpartition("/")[2]
+    while list(within[folder]) == [name] and within[within[folder][name]]:
+        folder = within[folder][name]
+    return folder
 
 
 def _root(within: dict[str, dict[str, str]]) -> str:
-    """The folder that holds the classes, or train and test: the outermost folder with siblings."""
+    """The folder that holds the classes, or the shares: the outermost folder with siblings."""
     root = ""
     while len(within[root]) == 1:
         ((name, folder),) = within[root].items()
-        if name.lower() in (*TRAIN_NAMES, *TEST_NAMES) or not within[folder]:
+        if share_of(name) or not within[folder]:
             break
         root = folder
     return root
@@ -213,12 +268,34 @@ def report_skipped(request: Request, path: object, names: Sequence[str], skipped
 
 
 def report_conversions(request: Request, path: object, scan: Scan, shape: Shape) -> None:
-    """Reports how many images were resized to the shape of the input, and how many were converted otherwise."""
+    """Reports how many images were resized to the shape of the input, and how many were converted otherwise.
+
+    Raises CnncError E602 where floats have no common scale.
+    """
     if scan.resized:
-        request.report(f"{path}: resized {scan.resized:,} images to {format_shape(shape)}")
+        request.report(f"{path}: resized {_count(scan.resized)} to {format_shape(shape)}")
     for conversion, count in scan.conversions.items():
         if count:
-            request.report(f"{path}: {conversion} in {count:,} images")
+            request.report(f"{path}: {conversion} in {_count(count)}")
+    if scan.values is None:
+        if request.value_range is not None:
+            request.report(f"{path}: range= has no effect: all images have 8 bits")
+        return
+    low, high = scan.values
+    written = f"`range=[{low:.6g}, {high:.6g}]`"
+    counts = [scan.conversions[conversion] for conversion in (FROM_FRACTIONS, FROM_FLOATS)]
+    if all(counts):
+        problem = f"{_count(counts[0])} hold fractions up to 1, and {_count(counts[1])} larger values"
+        raise bad_file(str(path), problem, f"give all the same scale: {written}")
+    bits = next((bits for bits in (8, 10, 12, 14) if high < 2**bits), 16)
+    if any("clipped" in conversion for conversion, count in scan.conversions.items() if count):
+        request.report(f"{path}: values reach from {low:,.6g} to {high:,.6g}: {written} clips none")
+    elif scan.conversions[FROM_16_BITS] and bits < 16:
+        request.report(f"{path}: values reach {high:,.0f} of 65,535: `range=[0, {2**bits - 1}]` uses all of the scale")
+
+
+def _count(images: int) -> str:
+    return f"{images:,} image{'s' * (images != 1)}"
 
 
 def _unread(tree: FileTree, layout: _Layout) -> list[str]:

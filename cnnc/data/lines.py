@@ -44,18 +44,22 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of a UTF-8 file with their numbers, from 1. Raises CnncError E602."""
-    for number, line in read_raw_lines(path):
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            byte = line[error.start]
-            marked = line[:2] in (b"\xff\xfe", b"\xfe\xff")
-            known, name = ("it is UTF-16", "utf-16") if marked else ("if it is Latin-1", "latin1")
-            raise bad_file(
-                f"{path}:{number}",
-                f"expected UTF-8, found the byte 0x{byte:02x} at column {error.start + 1}",
-                f"{known}: iconv -f {name} -t utf-8 {path.name} > utf8-{path.name}",
-            ) from error
-        if "\0" in text:
-            raise bad_file(f"{path}:{number}", "expected text, found a zero byte")
-        yield number, text
+    return ((number, decode_line(line, f"{path}:{number}", path.name)) for number, line in read_raw_lines(path))
+
+
+def decode_line(line: bytes, where: str, file: str) -> str:
+    """The text of a line; `where` and the name of the file are for errors. Raises CnncError E602."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        byte = line[error.start]
+        marked = line[:2] in (b"\xff\xfe", b"\xfe\xff")
+        known, name = ("it is UTF-16", "utf-16") if marked else ("if it is Latin-1", "latin1")
+        raise bad_file(
+            where,
+            f"expected UTF-8, found the byte 0x{byte:02x} at column {error.start + 1}",
+            f"{known}: iconv -f {name} -t utf-8 {file} > utf8-{file}",
+        ) from error
+    if "\0" in text:
+        raise bad_file(where, "expected text, found a zero byte")
+    return text

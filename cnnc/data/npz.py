@@ -1,7 +1,7 @@
 """`data npz "file.npz"`: arrays as numpy.savez and numpy.savez_compressed write them.
 
 Names: `x` and `y`, or those of the network's inputs and outputs. `x_test` and `y_test` (or NAME_test) are the test
-split; without them, a random part becomes the test split. Arrays with other names are reported and not read.
+share, and NAME_val the validation share; without them, random parts become these shares. NAME_train is NAME. Arrays with other names are reported and not read.
 
 Inputs (N, *shape): where the network takes float32, floats become float32, uint8 stays uint8 (training scales it to
 0..1), other integers and booleans become float32 unscaled; where it takes uint8 or int64, integers are required. Grey
@@ -21,6 +21,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -33,6 +34,7 @@ from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate, open_zip
+from cnnc.data.shares import TEST, TRAINING, VALIDATION, report_missing
 from cnnc.data.splits import report_classes, report_split, split_off_test
 
 MAPPED_FROM = 2**28
@@ -48,10 +50,11 @@ _CHUNK = 2**20
 _HEADER = 10_000
 _NUMBER_KINDS = {"f": "floats", "i": "whole numbers", "u": "whole numbers", "b": "booleans"}
 _MAX_CLASSES = 2**20
+_SUFFIXES = {VALIDATION: "_val", TEST: "_test"}
 
 
 class ArrayHeader(NamedTuple):
-    """The header of an array in the file. `start` is the offset of the values in the member, `where` its name in errors."""
+    """The header of an array. `where` is its name in errors, `start` the offset of the values in the `member` of the file."""
 
     name: str
     where: str
@@ -80,23 +83,43 @@ def read(request: Request) -> Dataset:
 def read_file(request: Request, path: Path, name: str = "npz") -> Dataset:
     """As `read`, from a given path; `name` becomes the name of the data set. Raises CnncError E602."""
     with open_zip(path, ".npz file") as archive:
-        arrays = _headers(archive, path)
-        roles = _roles(request, arrays, path)
-        unread = (*roles.unused, *_no_arrays(archive))
-        if unread:
-            request.report(f"{path}: not read: {', '.join(unread)}")
-        train = _split(request, archive, path, roles, "")
-        test = _split(request, archive, path, roles, "_test") if roles.has_test else None
-    classes, labels = _classes(request, path, train, test)
+        arrays, others = _headers(archive, path), tuple(_no_arrays(archive))
+        return data_of(request, path, arrays, partial(_column, archive, path), others, name)
+
+
+def data_of(
+    request: Request,
+    path: Path,
+    arrays: dict[str, ArrayHeader],
+    column: Callable[[ArrayHeader, ColumnType], Column],
+    others: Sequence[str] = (),
+    name: str = "npz",
+) -> Dataset:
+    """The data set of arrays by name, each of which `column` reads; `path` is what errors cite, `others` is not read.
+
+    Raises CnncError E602.
+    """
+    roles = _roles(request, arrays, path)
+    unread = (*roles.unused, *others)
+    if unread:
+        request.report(f"{path}: not read: {', '.join(unread)}")
+    train = _split(request, column, roles, "")
+    given = {share: _split(request, column, roles, suffix) for share, suffix in roles.given.items()}
+    classes, labels = _classes(request, path, train, list(given.values()))
     if labels is not None:
-        both = [labels] if test is None else [labels, test.labels]
-        report_classes(request, path, classes, np.concatenate(both))
+        report_classes(request, path, classes, np.concatenate([labels, *(part.labels for part in given.values())]))
     facts = ReadFacts(str(path), unread)
+    validation, test = given.get(VALIDATION), given.get(TEST)
     if test is None:
         train, test = split_off_test(request, path, train, labels)
-        return Dataset(name, classes, train, test, facts=facts)
-    data = Dataset(name, classes, train, test, facts=facts)
+        if validation is not None:
+            request.report(f"{path}: {len(validation):,} validation examples")
+        return Dataset(name, classes, train, test, facts=facts, validation=validation)
+    data = Dataset(name, classes, train, test, facts=facts, validation=validation)
     report_split(request, path, data)
+    if labels is not None:
+        for share, part in {TRAINING: train, **given}.items():
+            report_missing(request, path, share, classes, part.labels)
     return data
 
 
@@ -169,16 +192,18 @@ def _header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, where: str, name:
 
 
 class _ArrayRoles(NamedTuple):
-    """The names of the arrays of inputs and targets, without `_test`."""
+    """The names of the arrays of inputs and targets, without the suffixes of shares; `given` has those of the shares that are there."""
 
     arrays: dict[str, ArrayHeader]
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
-    has_test: bool
+    given: dict[str, str]
     unused: tuple[str, ...]
 
 
 def _roles(request: Request, arrays: dict[str, ArrayHeader], path: Path) -> _ArrayRoles:
+    short = {name: name.removesuffix("_train") for name in arrays}
+    arrays = {name if short[name] in arrays else short[name]: array for name, array in arrays.items()}
     names = ", ".join(arrays)
     inputs = _names(request.input_names, len(request.inputs) or 1, "x", arrays)
     if inputs is None:
@@ -193,12 +218,16 @@ def _roles(request: Request, arrays: dict[str, ArrayHeader], path: Path) -> _Arr
             raise bad_file(path, f"expected arrays named {expected}{alternative} for the targets, found {names}")
         request.report(f"{path}: no targets (no array y)")
         targets = ()
-    test_names = {name for name in (*inputs, *targets) if f"{name}_test" in arrays}
-    missing = [f"{name}_test" for name in (*inputs, *targets) if name not in test_names]
-    if test_names and missing:
-        raise bad_file(path, f"expected {', '.join(missing)} as well, as {sorted(test_names)[0]}_test is there")
-    used = {*inputs, *targets, *(f"{name}_test" for name in test_names)}
-    return _ArrayRoles(arrays, inputs, targets, bool(test_names), tuple(name for name in arrays if name not in used))
+    given = {}
+    for share, suffix in _SUFFIXES.items():
+        there = [name for name in (*inputs, *targets) if f"{name}{suffix}" in arrays]
+        missing = [f"{name}{suffix}" for name in (*inputs, *targets) if name not in there]
+        if there and missing:
+            raise bad_file(path, f"expected {', '.join(missing)} as well, as {sorted(there)[0]}{suffix} is there")
+        if there:
+            given[share] = suffix
+    used = {f"{name}{suffix}" for name in (*inputs, *targets) for suffix in ("", *given.values())}
+    return _ArrayRoles(arrays, inputs, targets, given, tuple(name for name in arrays if name not in used))
 
 
 def _names(names: tuple[str, ...], count: int, short: str, arrays: dict[str, ArrayHeader]) -> tuple[str, ...] | None:
@@ -210,7 +239,9 @@ def _names(names: tuple[str, ...], count: int, short: str, arrays: dict[str, Arr
 # ---- columns
 
 
-def _split(request: Request, archive: zipfile.ZipFile, path: Path, roles: _ArrayRoles, suffix: str) -> Split:
+def _split(
+    request: Request, column: Callable[[ArrayHeader, ColumnType], Column], roles: _ArrayRoles, suffix: str
+) -> Split:
     inputs = [roles.arrays[name + suffix] for name in roles.inputs]
     targets = [roles.arrays[name + suffix] for name in roles.targets]
     types = request.inputs or (None,) * len(inputs)
@@ -225,18 +256,16 @@ def _split(request: Request, archive: zipfile.ZipFile, path: Path, roles: _Array
             )
     if not first_input.shape[0]:
         raise bad_file(first_input.where, "expected at least one example, found none")
-    input_columns = [_column(archive, path, a, column_type) for a, column_type in zip(inputs, input_types, strict=True)]
-    target_columns = [
-        _column(archive, path, a, column_type) for a, column_type in zip(targets, target_types, strict=True)
-    ]
-    for array, column in zip(inputs, input_columns, strict=True):
-        _check_values(array, column, "whole numbers")
-    for array, column in zip(targets, target_columns, strict=True):
-        _check_values(array, column, "labels")
+    input_columns = [column(array, type_) for array, type_ in zip(inputs, input_types, strict=True)]
+    target_columns = [column(array, type_) for array, type_ in zip(targets, target_types, strict=True)]
+    for array, values in zip(inputs, input_columns, strict=True):
+        _check_values(array, values, "whole numbers")
+    for array, values in zip(targets, target_columns, strict=True):
+        _check_values(array, values, "labels")
     return Split(tuple(input_columns), tuple(target_columns))
 
 
-class _ColumnType(NamedTuple):
+class ColumnType(NamedTuple):
     """The element type and example shape that a column is converted to."""
 
     dtype: DType
@@ -250,7 +279,7 @@ def _require_numbers(array: ArrayHeader) -> None:
         raise bad_file(array.where, "expected an array of examples, found a single number")
 
 
-def _input(array: ArrayHeader, expected: TensorType | None) -> _ColumnType:
+def _input(array: ArrayHeader, expected: TensorType | None) -> ColumnType:
     _require_numbers(array)
     shape = array.shape[1:]
     if expected is not None and shape != expected.shape:
@@ -264,26 +293,26 @@ def _input(array: ArrayHeader, expected: TensorType | None) -> _ColumnType:
         shape = expected.shape
     if expected is None or expected.dtype == "float32":
         column_dtype: DType = "uint8" if array.dtype == np.uint8 else "float32"
-        return _ColumnType(
+        return ColumnType(
             "int64" if expected is None and array.whole_numbers and column_dtype != "uint8" else column_dtype, shape
         )
     if not array.whole_numbers or (expected.dtype == "uint8" and array.dtype != np.uint8):
         raise bad_file(array.where, f"the network takes {expected.dtype}, found {array.dtype}")
-    return _ColumnType(expected.dtype, shape)
+    return ColumnType(expected.dtype, shape)
 
 
-def _target(array: ArrayHeader) -> _ColumnType:
+def _target(array: ArrayHeader) -> ColumnType:
     _require_numbers(array)
     shape = array.shape[1:]
     if not array.whole_numbers:
-        return _ColumnType("float32", shape or (1,))
-    return _ColumnType("int64", () if shape == (1,) else shape)
+        return ColumnType("float32", shape or (1,))
+    return ColumnType("int64", () if shape == (1,) else shape)
 
 
 class ConvertedColumn:
     """An array that stays on the disk, or in memory in its original type; examples are converted when indexed."""
 
-    def __init__(self, values: NDArray[Any], column_type: _ColumnType) -> None:
+    def __init__(self, values: NDArray[Any], column_type: ColumnType) -> None:
         self._values = values
         self._column_type = column_type
         self.shape = (len(values), *column_type.shape)
@@ -295,11 +324,11 @@ class ConvertedColumn:
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         single = isinstance(chosen, int | np.integer)
         values = np.array(self._values[chosen])
-        converted = _convert(values[None] if single else values, self._column_type)
+        converted = convert(values[None] if single else values, self._column_type)
         return converted[0] if single else converted
 
 
-def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_type: _ColumnType) -> Column:
+def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_type: ColumnType) -> Column:
     if array.member.compress_type == zipfile.ZIP_STORED and array.bytes >= MAPPED_FROM:
         offset = _offset(path, array)
         order = "F" if array.fortran else "C"
@@ -311,7 +340,7 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
     # converted in memory, a uint8 label map would take eight times as much
     if column_type.shape and array.dtype.itemsize < np.dtype(column_type.dtype).itemsize:
         return ConvertedColumn(values, column_type)
-    return _convert(values, column_type)
+    return convert(values, column_type)
 
 
 def _require_readable_size(array: ArrayHeader) -> None:
@@ -366,7 +395,7 @@ def _skip(stream: IO[bytes], count: int) -> None:
         raise EOFError("truncated")
 
 
-def _convert(values: NDArray[Any], column_type: _ColumnType) -> NDArray[Any]:
+def convert(values: NDArray[Any], column_type: ColumnType) -> NDArray[Any]:
     with np.errstate(over="ignore"):  # overflow becomes infinite, which _check_values reports
         return np.ascontiguousarray(values, column_type.dtype).reshape(len(values), *column_type.shape)
 
@@ -393,7 +422,7 @@ def _check_values(array: ArrayHeader, column: Column, integers: str) -> None:
 
 
 def _classes(
-    request: Request, path: Path, train: Split, test: Split | None
+    request: Request, path: Path, train: Split, others: Sequence[Split]
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
     """The names of the classes ("0", "1", ...), where the first target holds labels; and the labels, where they are (N,).
 
@@ -401,9 +430,8 @@ def _classes(
     """
     if not train.targets or train.targets[0].dtype != np.int64:
         return (), None
-    splits = [train] if test is None else [train, test]
     largest = 0
-    for split in splits:
+    for split in (train, *others):
         for _, values in _chunks(split.targets[0]):
             counted = values[values != request.ignore] if request.ignore is not None else values
             largest = max(largest, int(counted.max(initial=0)))

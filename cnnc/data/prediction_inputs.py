@@ -37,7 +37,8 @@ class InputSpec(Record):
 
     `shape` is that of one example, with a symbol for an open size; `legal` holds the rule of each symbol, where known.
     `dtype` is float32, uint8, int64, ...; `largest` is the largest integer allowed, the least is then 0 (None: unknown). `takes_words` says
-    that the integers are words: i + 2 is word i of `vocabulary`.
+    that the integers are words: i + 2 is word i of `vocabulary`. `data` is what the `data` statement says of the training data: the
+    columns of a table, for example.
     """
 
     name: str
@@ -47,6 +48,7 @@ class InputSpec(Record):
     largest: int | None = None
     takes_words: bool = False
     vocabulary: tuple[str, ...] = ()
+    data: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
         return "x".join(map(str, self.shape)) or "one number"
@@ -83,7 +85,7 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
 
         require_readable(path)
         arrays = read_arrays(path, [spec.name for spec in specs])
-        feeds = {spec.name: _as_batch(arrays[spec.name], f"{path}: {spec.name}", spec) for spec in specs}
+        feeds = {spec.name: as_batch(arrays[spec.name], f"{path}: {spec.name}", spec) for spec in specs}
         counts = {len(values) for values in feeds.values()}
         if len(counts) > 1:
             raise CnncError.of("E608", f"{path} holds arrays of different numbers of examples")
@@ -98,7 +100,7 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
         raise CnncError.of("E608", f"the network takes {names}; {path} can be only one of them", help=help)
     (spec,) = specs
     if suffix == ".npy":
-        return PredictionInputs({spec.name: _as_batch(_load_npy(path), str(path), spec)})
+        return PredictionInputs({spec.name: as_batch(_load_npy(path), str(path), spec)})
     if spec.takes_words:
         if suffix in _IMAGES:
             help = "name a text file with one sentence per line, or give a sentence with `--text`"
@@ -179,6 +181,7 @@ def _vocabulary_note(spec: InputSpec, sentences: Sequence[tuple[str, ...]], wher
 
 def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.series import read_unlabelled
+    from cnnc.data.table_layout import Wanted
 
     if len(spec.shape) > 2 or (len(spec.shape) == 2 and spec.shape[0] != 1):
         raise CnncError.of(
@@ -187,12 +190,14 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     require_readable(path)
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
     notes: list[str] = []
-    series = read_unlabelled(path, length, notes.append)
-    return PredictionInputs({spec.name: _as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
+    label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
+    wanted = Wanted(label, index, spec.data.get("header"))
+    series = read_unlabelled(path, length, notes.append, wanted, spec.data.get("decimal"))
+    return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 
 
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
-    from cnnc.data.image_file import image_size, read_image
+    from cnnc.data.image_file import PixelRule, image_size, read_image
 
     if not spec.is_image:
         raise CnncError.of(
@@ -207,7 +212,8 @@ def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
             if isinstance(symbol, str) and symbol not in sizes:
                 sizes[symbol] = _nearest_legal_size(spec, symbol, image_axis)
         height, width = (sizes[s] if isinstance(s, str) else s for s in (height, width))
-    pixels, note = read_image(path, (int(spec.shape[0]), int(height), int(width)))
+    rule = PixelRule(spec.data.get("background"), spec.data.get("range"))
+    pixels, note = read_image(path, (int(spec.shape[0]), int(height), int(width)), rule)
     return PredictionInputs({spec.name: pixels}, note)
 
 
@@ -233,7 +239,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = False) -> NDArray[Any]:
+def as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = False) -> NDArray[Any]:
     """The array as a batch of the input. A single example may omit the batch axis, a grey image its channel axis.
 
     Raises CnncError E608.

@@ -1,13 +1,14 @@
-"""`data series "beats.csv"`: labelled series of one channel, one per line; or of several channels, in a .npz.
+"""`data series "beats.csv"`: a table with one example per line: a label or targets, and the values of one series.
 
 A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the same throughout, as in the first line, or in a
 line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
-finds out whether the first line is a header, whether the first column numbers the lines, and whether the label stands
-last; what it finds is reported. A .npz holds x (N, C, T) and y; `npz` reads it.
+finds out whether the first line is a header, whether the first column numbers the lines or holds timestamps, and whether
+the label stands last; what it finds is reported. The source may name all that: `label=`, `index=`, `header=`. `number_format`
+finds out how numbers are written. A .npz holds x (N, C, T) and y; `npz` reads it.
 
-In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels;
-classes are the labels, sorted. The same fraction of each class becomes the test split. Memory grows with the lines read.
-Every error is an E602 that names file and line.
+In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels, of which the
+same fraction of each class becomes the test split; or values (N, targets) for a network that predicts numbers. Classes are the
+labels, sorted. Memory grows with the lines read. Every error is an E602 that names file and line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -27,8 +29,21 @@ from cnnc.data import Report, Request, ignore_report
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines
+from cnnc.data.number_format import AmbiguousNumbers, find_number_format
 from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
-from cnnc.data.table_layout import SAMPLE, TableLayout, find_layout, has_names, holds_measurements, is_number
+from cnnc.data.table_layout import (
+    NOTHING_WANTED,
+    SAMPLE,
+    ColumnError,
+    TableLayout,
+    Wanted,
+    find_layout,
+    find_unlabelled,
+    has_names,
+    holds_measurements,
+    is_number,
+    is_timestamp,
+)
 from cnnc.diagnostics import CnncError
 
 _SEPARATOR_LINE = re.compile(r"sep=([;,\t])", re.IGNORECASE)  # as spreadsheet programs write it
@@ -44,7 +59,8 @@ def read(request: Request) -> Dataset:
         return npz.read_file(request, path, "series")
     shape = _shape(request)
     values = array("f")
-    labels: list[str] = []
+    labels: list[list[str]] = []
+    lines: list[int] = []
     length = math.prod(shape) if shape else 0
     for line, label, row in _rows(path, request, length):
         length = length or len(row)
@@ -53,15 +69,37 @@ def read(request: Request) -> Dataset:
             raise bad_file(f"{path}:{line}", f"expected {length} values, which {whose}, found {len(row)}")
         values.extend(row)
         labels.append(label)
+        lines.append(line)
     if not labels:
         raise bad_file(path, "expected series, found none")
-    classes, class_indices = class_indices_of(labels)
-    require_classes(request, classes, path)
-    report_classes(request, path, classes, class_indices)
     # (N * T,) -> (N, 1, T)
     series = np.frombuffer(values, np.float32).reshape(len(labels), *(shape or (1, length)))
+    facts = ReadFacts(str(path))
+    if not labels[0]:
+        request.report(f"{path}: no labels: each line has the {length} values that the network takes")
+        train, test = split_off_test(request, path, Split((series,), ()), None)
+        return Dataset("series", (), train, test, facts=facts)
+    if request.target_values:
+        targets = _target_values(path, lines, labels, request.target_values)
+        train, test = split_off_test(request, path, Split.of(series, targets), None)
+        return Dataset("series", (), train, test, facts=facts)
+    classes, class_indices = class_indices_of([label for (label,) in labels])
+    require_classes(request, classes, path, "" if request.label else "; `label=` names another column of labels")
+    report_classes(request, path, classes, class_indices)
     train, test = split_off_test(request, path, Split.of(series, class_indices), class_indices)
-    return Dataset("series", classes, train, test, facts=ReadFacts(str(path)))
+    return Dataset("series", classes, train, test, facts=facts)
+
+
+def _target_values(path: Path, lines: list[int], targets: list[list[str]], count: int) -> NDArray[np.float32]:
+    """Targets as numbers (N, count). Raises CnncError E602."""
+    values = array("f")
+    for line, cells in zip(lines, targets, strict=True):
+        for cell in cells:
+            value = parse_number(cell)
+            if value is None or abs(value) > _LARGEST:
+                raise bad_file(f"{path}:{line}", f"expected a number as target, found {cell[:40]!r}")
+            values.append(value)
+    return np.frombuffer(values, np.float32).reshape(len(targets), count)
 
 
 def _shape(request: Request) -> tuple[int, ...]:
@@ -79,54 +117,84 @@ def _shape(request: Request) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, str, list[float]]]:
-    """The number, label and values of each line with data. Raises CnncError E602."""
-    begin, lines = peek(_lines(path), SAMPLE)
+def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, list[str], list[float]]]:
+    """The number, labels or targets, and values of each line with data. Raises CnncError E602."""
+    begin, lines = _table(path, request.report, request.decimal)
     sample = [cells for _, cells in begin]
     if not sample:
         return
-    layout = find_layout(sample, length, request.classes) if len(sample[0]) > 1 else TableLayout(False, 0)
-    _require_labels(path, sample, layout)
+    layout = _layout(path, request, sample, length)
+    if layout.has_label and not request.target_values:
+        _require_labels(path, request, sample, layout)
     for finding in layout.findings(sample[0]):
         request.report(f"{path}: {finding}")
     columns = len(sample[0])
+    others = layout.not_values
+    targets = (layout.targets or (layout.label,)) if layout.has_label else ()
     for line, cells in islice(lines, layout.header, None):
-        if len(cells) < 2:
+        if len(cells) < 2 and targets:
             raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
-        if len(cells) != columns and layout.label == columns - 1:
+        if len(cells) != columns and (others != (0,) or targets != (0,)):
             raise bad_file(f"{path}:{line}", f"expected {columns} cells, as in the first line, found {len(cells)}")
-        label, values = layout.split(cells)
-        if not label:
+        label = [cells[n] for n in targets]
+        if not all(label):
             raise bad_file(f"{path}:{line}", "expected a label, found none")
-        yield line, label, _values(f"{path}:{line}", values)
+        values = cells[1:] if others == (0,) else [cell for n, cell in enumerate(cells) if n not in others]
+        yield line, label, _values(f"{path}:{line}", values, cells, layout, sample[0])
 
 
-def _require_labels(path: Path, sample: list[list[str]], layout: TableLayout) -> None:
+def _layout(path: Path, request: Request, sample: list[list[str]], length: int) -> TableLayout:
+    """The layout of a table as the source says, or as it looks. Raises CnncError E602."""
+    wanted = Wanted(request.label, request.index, request.header)
+    if len(sample[0]) == 1 and wanted == NOTHING_WANTED:
+        return TableLayout(False, 0)
+    if request.inputs and not (request.classes or request.target_values or request.label):
+        unlabelled = find_unlabelled(sample, length, wanted)  # an autoencoder needs no labels
+        if unlabelled is not None and not unlabelled.has_label:
+            return unlabelled
+    try:
+        layout = find_layout(sample, length, request.classes, wanted, request.target_values)
+    except ColumnError as error:
+        raise bad_file(path, str(error), error.help) from error
+    if request.target_values not in (0, len(layout.targets)):
+        count, columns = request.target_values, len(layout.targets)
+        message = f"label= names {columns} column{'s' * (columns != 1)}; the network's output has {count} values"
+        raise bad_file(path, message, f"name {count} columns, or end with `fc {columns}`")
+    if len(layout.targets) > 1 and not request.target_values:
+        raise bad_file(path, f"label= names {len(layout.targets)} columns; an example has one class", "name one column")
+    return layout
+
+
+def _require_labels(path: Path, request: Request, sample: list[list[str]], layout: TableLayout) -> None:
     """Raises CnncError E602 where the column of labels holds measurements, which are no classes."""
     column = [row[layout.label] for row in sample[layout.header :] if len(row) == len(sample[0])]
-    if holds_measurements(column):
-        message = (
-            f"expected labels in the first or last column, found {len(set(column)):,} different fractional numbers"
-        )
-        raise bad_file(
-            path, message, "put the label first; values to predict, instead of classes, come from `data npz`"
-        )
+    if not holds_measurements(column):
+        return
+    found = f"found {len(set(column)):,} different fractional numbers"
+    values = "values to predict, instead of classes, need `loss mse`"
+    if layout.is_told:
+        name = layout.name(layout.label, sample[0])
+        raise bad_file(path, f"expected labels in column {name}, {found}", values)
+    message = f"expected labels in the first or last column, {found}"
+    raise bad_file(path, message, f"name the column of the label, such as `label=2`; {values}")
 
 
-def read_unlabelled(path: Path, length: int, report: Report = ignore_report) -> NDArray[np.float32]:
+def read_unlabelled(
+    path: Path, length: int, report: Report = ignore_report, wanted: Wanted = NOTHING_WANTED, decimal: str | None = None
+) -> NDArray[np.float32]:
     """The series of a file without their labels, (N, length), for prediction.
 
-    A length of 0 means that of the first line, whose first cell is a label if it is not a number. `report` receives what is
-    not as documented, such as a header of numbers. Raises CnncError E602.
+    A length of 0 means that of the first line, whose first cell is a label if it is not a number. `wanted` and `decimal` are what
+    the source says of the table that the network was trained on. `report` receives what is not as documented, such as a header of
+    numbers. Raises CnncError E602.
     """
-    begin, lines = peek(_lines(path), SAMPLE)
+    begin, lines = _table(path, report, decimal)
     sample = [cells for _, cells in begin]
     if not sample:
         raise bad_file(path, "expected series, found none")
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
     columns = max(map(len, sample))
-    labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
-    layout = find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
+    layout = _unlabelled_layout(sample, columns, length, wanted)
     if len(sample) == 1:  # nothing follows that it could be the header of
         layout = layout._replace(header=False)
     for finding in layout.findings(sample[0]):
@@ -136,10 +204,39 @@ def read_unlabelled(path: Path, length: int, report: Report = ignore_report) -> 
         values = layout.split(cells)[1] if len(cells) == columns > length else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
-        rows.append(_values(f"{path}:{line}", values))
+        rows.append(_values(f"{path}:{line}", values, cells, layout, sample[0]))
     if not rows:
         raise bad_file(path, "expected series, found none")
     return np.array(rows, np.float32)
+
+
+def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, wanted: Wanted) -> TableLayout:
+    """The layout of a table for prediction."""
+    labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
+    if wanted != NOTHING_WANTED and len(sample[0]) == columns:
+        layout = find_unlabelled(labelled, length, wanted)
+        if layout is not None:
+            return layout
+    return find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
+
+
+def _table(
+    path: Path, report: Report, decimal: str | None = None
+) -> tuple[list[tuple[int, list[str]]], Iterator[tuple[int, list[str]]]]:
+    """The first lines of a table, and all of them, with numbers as Python writes them. Raises CnncError E602."""
+    begin, lines = peek(_lines(path), SAMPLE)
+    try:
+        number_format = find_number_format([cells for _, cells in begin], decimal)
+    except AmbiguousNumbers as error:
+        help = "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits"
+        raise bad_file(path, f"{error} may be two numbers", help) from error
+    for finding in number_format.findings():
+        report(f"{path}: {finding}")
+    if number_format.is_plain:
+        return begin, lines
+    plain = number_format.plain
+    converted = ((line, [plain(cell) for cell in cells]) for line, cells in lines)
+    return peek(converted, SAMPLE)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -152,39 +249,68 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         if declared is not None:
             separator = declared[1]
             continue
-        separator = separator or next((mark for mark in "\t;," if mark in text), ",")
-        yield line, [_unquoted(cell) for cell in text.split(separator)]
+        separator = separator or next((mark for mark in "\t;," if mark in _outside_quotes(text)), ",")
+        if '"' not in text:
+            yield line, [cell.strip() for cell in text.split(separator)]
+            continue
+        if text.count('"') % 2:
+            raise bad_file(f"{path}:{line}", "the quotes of a cell do not end in its line")
+        yield line, [_unquoted(cell) for cell in _cells_of(separator).findall(text + separator)]
+
+
+def _outside_quotes(text: str) -> str:
+    """The line without its quoted cells."""
+    return re.sub(r'"[^"]*"', "", text)
+
+
+@cache
+def _cells_of(separator: str) -> re.Pattern[str]:
+    """Matches each cell of a line that ends in a separator; inside quotes a separator is part of the cell."""
+    return re.compile(rf'((?:[^{separator}"]|"[^"]*")*){separator}')
 
 
 def _unquoted(cell: str) -> str:
     cell = cell.strip()
-    return cell[1:-1].strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+    if len(cell) > 1 and cell[0] == cell[-1] == '"':
+        return cell[1:-1].strip().replace('""', '"')
+    return cell
 
 
-def _help(cells: list[str], position: int) -> str:
-    """Help for a cell that is not a number."""
+def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]) -> str:
+    """Help for a cell that is not a number; `position` counts all cells of the line, `first` are those of the first line."""
     cell = cells[position]
     if cell.lower() in ("", "nan", "na"):
         return "fill in what is missing, or leave the line out"
+    if is_timestamp(cell):
+        return f"it is a timestamp: leave the column out with `index={layout.name(position, first)}`"
     if "," in cell:
         return "write decimals with a point"
-    return (
-        "the label comes first, before the values" if position == len(cells) - 1 and parse_number(cell) is None else ""
-    )
+    if parse_number(cell) is not None:
+        return ""
+    if position == len(cells) - 1 and not layout.is_told:
+        return "the label comes first, before the values; `label=last` names another column"
+    return f"leave a column that holds no numbers out with `index={layout.name(position, first)}`"
 
 
-def _values(where: str, cells: list[str]) -> list[float]:
+def _values(where: str, values: list[str], cells: list[str], layout: TableLayout, first: list[str]) -> list[float]:
+    """The values of a line, which are some of its cells. Raises CnncError E602."""
     try:  # the fast path; cells such as `1_0`, `nan` or `١`, which float() accepts, are found below
-        row = [float(cell) for cell in cells]
-        text = "".join(cells)
+        row = [float(cell) for cell in values]
+        text = "".join(values)
         if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in text and text.isascii():
             return row
     except ValueError:
         pass
-    for position, cell in enumerate(cells):
+    columns = (
+        [n for n in range(len(cells)) if n not in layout.not_values] if len(values) < len(cells) else range(len(cells))
+    )
+    for number, (column, cell) in enumerate(zip(columns, values, strict=False), 1):
         value = parse_number(cell)
         if value is None or abs(value) > _LARGEST:
-            raise bad_file(
-                where, f"expected a number as value {position + 1}, found {cell[:40]!r}", _help(cells, position)
+            what = f"value {number}" + (
+                f" ({first[column]})" if layout.header and column < len(first) and first[column] else ""
             )
-    return [float(cell) for cell in cells]
+            raise bad_file(
+                where, f"expected a number as {what}, found {cell[:40]!r}", _help(cells, column, layout, first)
+            )
+    return [float(cell) for cell in values]

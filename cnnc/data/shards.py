@@ -1,7 +1,7 @@
 """`data shards "train-{000..099}.tar"`: images in tar archives, as WebDataset defines them.
 
     train-000.tar    cat/0001.jpg, cat/0001.cls, cat/0002.jpg, cat/0002.cls, ...
-    val-000.tar      archives named test, testing, val, valid or validation are the test split
+    val-000.tar      archives named val, valid or validation are the validation share, test or testing the test share
 
 An example is the members of a shard that have the same key: the name up to its first dot. One of them is an image, one its
 label: `.cls` a number from 0, `.txt` the name of the class, `.json` either, or an object with `label`, `cls` or `class`. A
@@ -27,18 +27,18 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.image_column import load_images
+from cnnc.data.image_decoder import ruled_files
 from cnnc.data.image_file import require_pillow
 from cnnc.data.images import (
     REPORT_FROM,
-    TEST_NAMES,
     image_shape,
     read_facts,
     report_conversions,
     report_skipped,
-    split_named,
 )
 from cnnc.data.shard_index import HELP, Label, ShardFiles, ShardKeys, index_shards
-from cnnc.data.splits import class_indices_of, report_classes, report_split, require_classes, split_off_test
+from cnnc.data.shares import SHARES, TRAINING, given_shares, named_shares, share_of
+from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
 
 _MOST_SHARDS = 100_000
@@ -50,7 +50,7 @@ def read(request: Request) -> Dataset:
     shape = image_shape(request)
     require_pillow()
     source, paths = _paths(request)
-    paths, testing = _with_splits(request, source, paths)
+    paths, shares = _with_splits(request, source, paths)
     index = index_shards(paths)
     if not index.labels:
         raise bad_file(source, "expected examples, found none", HELP)
@@ -62,7 +62,7 @@ def read(request: Request) -> Dataset:
     if len(labels) >= REPORT_FROM:
         request.report(f"{source}: decoding {len(labels):,} images")
     files = ShardFiles(paths)
-    images, scan = load_images(files, index.keys, shape)
+    images, scan = load_images(ruled_files(files, request), index.keys, shape)
     names = _Names(files, index.keys)
     report_skipped(request, source, names, scan.skipped)
     report_conversions(request, source, scan, shape)
@@ -71,17 +71,15 @@ def read(request: Request) -> Dataset:
         raise bad_file(source, f"no image can be decoded; the first is {names[0]} ({scan.skipped[0]})")
     report_classes(request, source, classes, labels[good])
     all_images = Split.of(images, labels).select(good)
-    in_test = np.array(testing)[index.keys.shards][good]
+    share_numbers = np.array([SHARES.index(share) for share in shares])[index.keys.shards][good]
     facts = read_facts(source, names, scan, [f"{count:,} .{suffix}" for suffix, count in sorted(index.unread.items())])
-    if not in_test.any():
+    if not share_numbers.any():
         train, test = split_off_test(request, source, all_images, labels[good])
         return Dataset("shards", classes, train, test, facts=facts)
-    if in_test.all():
+    if share_numbers.all():
         raise bad_file(source, "expected training images, found none")
-    train, test = (all_images.select(np.flatnonzero(chosen)) for chosen in (~in_test, in_test))
-    data = Dataset("shards", classes, train, test, facts=facts)
-    report_split(request, source, data)
-    return data
+    train, validation, test = given_shares(request, source, classes, all_images, labels[good], share_numbers)
+    return Dataset("shards", classes, train, test, facts=facts, validation=validation)
 
 
 def image_files(request: Request) -> tuple[ShardFiles, ShardKeys]:
@@ -140,17 +138,20 @@ def _paths(request: Request) -> tuple[str, tuple[Path, ...]]:
     return request.path, paths
 
 
-def _with_splits(request: Request, source: str, paths: Sequence[Path]) -> tuple[tuple[Path, ...], list[bool]]:
-    """The shards that are read, and which of them are the test split; none where all have the name of one."""
+def _with_splits(request: Request, source: str, paths: Sequence[Path]) -> tuple[tuple[Path, ...], list[str]]:
+    """The shards that are read, and the share of each; training where all have the name of one other share."""
     words = [re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0] for path in paths]
-    name = split_named(TEST_NAMES, words)
-    if all(word in TEST_NAMES for word in words):
-        return tuple(paths), [False] * len(paths)
-    read = [n for n, word in enumerate(words) if word == name or word not in TEST_NAMES]
-    if len(read) < len(paths):
-        others = " and ".join(sorted({word for word in words if word in TEST_NAMES and word != name}))
-        request.report(f"{source}: the shards named {others} are not read: those named {name} are the test split")
-    return tuple(paths[n] for n in read), [words[n] == name for n in read]
+    shares = [share_of(word) or TRAINING for word in words]
+    if TRAINING not in shares and len(set(shares)) == 1:
+        return tuple(paths), [TRAINING] * len(paths)
+    named = named_shares(words)
+    read = [n for n, word in enumerate(words) if share_of(word) in (None, TRAINING) or word == named[shares[n]]]
+    for share in sorted({shares[n] for n in range(len(paths)) if n not in read}):
+        others = " and ".join(sorted({w for w in words if share_of(w) == share and w != named[share]}))
+        request.report(
+            f"{source}: the shards named {others} are not read: those named {named[share]} are the {share} share"
+        )
+    return tuple(paths[n] for n in read), [shares[n] for n in read]
 
 
 # ---- classes and names

@@ -57,7 +57,7 @@ def _class_name(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
-def require_classes(request: Request, classes: Sequence[str], source: object) -> None:
+def require_classes(request: Request, classes: Sequence[str], source: object, more_help: str = "") -> None:
     """Raises CnncError E602 if the data do not have as many classes as the network (0 classes: any number)."""
     if request.classes and request.classes != len(classes):
         names = ", ".join(name[:20] for name in classes[:_SHOWN]) + (", ..." if len(classes) > _SHOWN else "")
@@ -66,7 +66,7 @@ def require_classes(request: Request, classes: Sequence[str], source: object) ->
             f"end with `fc {len(classes)}`"
             if len(classes) > 1
             else "a classifier needs examples of at least two classes"
-        )
+        ) + more_help
         raise bad_file(str(source), f"found {count}; the network's output has {request.classes}", help)
 
 
@@ -105,8 +105,9 @@ def split_off_test(
 
 
 def report_split(request: Request, source: object, data: Dataset) -> None:
-    """Reports the sizes of given training and test splits."""
-    request.report(f"{source}: {len(data.train):,} training and {len(data.test):,} test examples")
+    """Reports the sizes of given splits."""
+    validation = f", {len(data.validation):,} validation" if data.validation is not None else ""
+    request.report(f"{source}: {len(data.train):,} training{validation} and {len(data.test):,} test examples")
 
 
 def report_classes(request: Request, source: object, classes: Sequence[str], labels: NDArray[np.int64]) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cnnc.data.column_statistics import ColumnStatistics
 from cnnc.data.dataset import Column, Dataset, Split, display_name
 from cnnc.data.duplicates import Duplicates, ExampleDigests, ExampleId, find_duplicates
+from cnnc.data.near_duplicates import Fingerprints, NearDuplicates, find_near
 from cnnc.data.text import PADDING, UNKNOWN
 
 _BATCH_BYTES = 2**24
@@ -32,6 +33,9 @@ def survey(
     measured = {name: _ShareSurvey(data, share, ignored_label) for name, share in shares.items()}
     training = next(iter(shares.values()))
     duplicates = find_duplicates([share.digests for share in measured.values()])
+    near = None
+    if all(Fingerprints.fit(share.inputs[0].shape[1:]) for share in shares.values()) and not data.vocabulary:
+        near = find_near([share.fingerprints for share in measured.values()], duplicates.group_of)
     names = list(input_names) if len(input_names) == len(training.inputs) else _numbered("x", len(training.inputs))
     return {
         "data": data.name,
@@ -51,7 +55,7 @@ def survey(
             "skipped": [{"file": file, "reason": reason} for file, reason in data.facts.skipped.items()],
             "unread": list(data.facts.unread),
         },
-        "duplicates": _duplicate_facts(duplicates, shares, measured),
+        "duplicates": {**_duplicate_facts(duplicates, shares, measured), "near": _near_facts(near, shares)},
     }
 
 
@@ -64,10 +68,14 @@ class _ShareSurvey:
 
     def __init__(self, data: Dataset, share: Split, ignored_label: int | None) -> None:
         self.digests = ExampleDigests()
+        self.fingerprints = Fingerprints()
+        has_images = Fingerprints.fit(share.inputs[0].shape[1:]) and not data.vocabulary
         self.inputs = [_measure(column, bool(data.vocabulary)) for column in share.inputs]
         self.targets = [_measure_target(column, len(data.classes), ignored_label) for column in share.targets]
         for inputs, targets in share.batches(list(_parts(share))):
             self.digests.add(inputs)
+            if has_images:
+                self.fingerprints.add(inputs[0])
             for measure, batch in zip([*self.inputs, *self.targets], [*inputs, *targets], strict=True):
                 measure.add(batch)
 
@@ -217,6 +225,16 @@ def _duplicate_facts(found: Duplicates, shares: Mapping[str, Split], measured: M
     }
 
 
+def _near_facts(found: NearDuplicates | None, shares: Mapping[str, Split]) -> Facts | None:
+    """The images that look the same in two shares; None where the examples are no images, or very small ones."""
+    if found is None:
+        return None
+    names = list(shares)
+    pairs = [[*(_example_facts(example, names, shares) for example in pair[:2]), pair.likeness] for pair in found.pairs]
+    across = [{"of": names[b], "also_in": names[a], "examples": count} for (a, b), count in found.across.items()]
+    return {"across": across, "pairs": [{"examples": pair[:2], "likeness": pair[2]} for pair in pairs]}
+
+
 def _with_different_labels(contents: NDArray[np.int64], shares: Sequence[_ShareSurvey]) -> int | None:
     """How many examples equal one that has another label; None where examples do not have one label each."""
     firsts = [share.targets[0] if share.targets else None for share in shares]
@@ -232,5 +250,5 @@ def _with_different_labels(contents: NDArray[np.int64], shares: Sequence[_ShareS
 
 def _example_facts(example: ExampleId, names: Sequence[str], shares: Mapping[str, Split]) -> Facts:
     share = names[example.share]
-    file = display_name(shares[share].inputs[0], example.number)
-    return {"share": share, "example": example.number, "file": file or None}
+    files = filter(None, (display_name(column, example.number) for column in shares[share].inputs))
+    return {"share": share, "example": example.number, "file": " and ".join(files) or None}

@@ -9,12 +9,15 @@ label in column 2.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from statistics import mode
 from typing import NamedTuple
 
 from cnnc.data.splits import HEADERS, parse_number
+from cnnc.diagnostics import nearest
 
 SAMPLE = 10_000
 """The number of lines from which a layout is found."""
@@ -23,18 +26,53 @@ INDEX_NAMES = ("", "index", "id", "unnamed: 0", "row")
 """Names of a column that numbers the lines; pandas writes the first and the fourth."""
 
 _FEW_ROWS = 4
+_MANY_CLASSES = 50
+_SHOWN = 10
+
+
+class ColumnError(Exception):
+    """A column that the source names and the table does not have; the message says which, `help` what to write."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+
+class Wanted(NamedTuple):
+    """What the source says about a table: columns of labels or targets, columns that are not read, and whether the first line is a
+    header (None: not said). Columns are names, or numbers from 1; -1 is the last."""
+
+    label: tuple[str | int, ...] = ()
+    unread: tuple[str | int, ...] = ()
+    header: bool | None = None
+
+
+NOTHING_WANTED = Wanted()
 
 
 class TableLayout(NamedTuple):
-    """Column numbers count from 0. `row_numbers` is the column that numbers the lines, None without one."""
+    """Column numbers count from 0. `label` is the column of the label, or of the first target, `targets` has all of them; `row_numbers` is the
+    column that numbers the lines, `timestamps` that of timestamps, None without one; `left_out` are the columns that the source excludes."""
 
     header: bool
     label: int
     row_numbers: int | None = None
+    timestamps: int | None = None
+    targets: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
+    is_told: bool = False  # the source names the label
+    has_label: bool = True
+
+    @property
+    def not_values(self) -> tuple[int, ...]:
+        """The columns that hold no values of the input."""
+        unread = (n for n in (self.row_numbers, self.timestamps) if n is not None)
+        targets = (self.targets or (self.label,)) if self.has_label else ()
+        return tuple(sorted({*targets, *unread, *self.left_out}))
 
     def split(self, cells: Sequence[str]) -> tuple[str, list[str]]:
         """The label of a line and its values in order."""
-        dropped = (self.label, self.row_numbers)
+        dropped = self.not_values
         return cells[self.label], [cell for n, cell in enumerate(cells) if n not in dropped]
 
     def findings(self, first: Sequence[str]) -> Iterator[str]:
@@ -44,26 +82,125 @@ class TableLayout(NamedTuple):
             yield f"the first line is a header: {names}"
         if self.row_numbers is not None:
             yield f"column {self.row_numbers + 1} numbers the lines and is not read"
-        if self.label:
+        if self.timestamps is not None:
+            yield f"column {self.timestamps + 1} holds timestamps and is not read"
+        if self.label and self.has_label and not self.is_told:
             yield f"the label is in column {self.label + 1}"
 
+    def name(self, column: int, first: Sequence[str]) -> str:
+        """A column as `index=` takes it: its name, if the first line has one that is unique, else its number from 1."""
+        name = first[column] if self.header and column < len(first) else ""
+        if not name or list(first).count(name) > 1:
+            return str(column + 1)
+        return name if name.isidentifier() and name.isascii() else f'"{name}"'
 
-def find_layout(rows: Sequence[Sequence[str]], values: int = 0, classes: int = 0) -> TableLayout:
+
+def find_layout(
+    rows: Sequence[Sequence[str]], values: int = 0, classes: int = 0, wanted: Wanted = NOTHING_WANTED, targets: int = 0
+) -> TableLayout:
     """The layout of a table; `rows` holds at least one line. Lines whose number of cells is not the usual one do not count.
 
-    `values` is the number of values per line, `classes` that of different labels (0: not known).
+    `values` is the number of values per line, `classes` that of different labels, `targets` that of numbers to predict (0: not
+    known, or none). Raises ColumnError for a column that is wanted and is not there, and for targets that nothing names.
     """
     first = [cell.lower() for cell in rows[0]]
-    names = has_names(rows) or any(name in HEADERS for name in first)
+    names = _has_header(rows, wanted)
+    columns = mode(len(row) for row in rows[names:]) if len(rows) > names else len(first)
+    left_out = _column_numbers(wanted.unread, rows[0], names, columns)
+    chosen = _column_numbers(wanted.label, rows[0], names, columns)
     if len(rows) == names:
-        return TableLayout(names, next((n for n, name in enumerate(first) if name in HEADERS), 0))
-    columns = mode(len(row) for row in rows[names:])
+        named = next((n for n, name in enumerate(first) if name in HEADERS), 0)
+        return TableLayout(names, (chosen or (named,))[0], targets=chosen, left_out=left_out, is_told=bool(chosen))
     body = list(zip(*(row for row in rows[names:] if len(row) == columns), strict=True))
-    index = _index_column(first if names else None, body, columns - values if values else 0)
-    candidates = [n for n in range(columns) if n != index]
-    named = [n for n in candidates if names and len(first) == columns and first[n] in HEADERS]
-    label = named[0] if named else _label_column(body, candidates, classes)
-    return TableLayout(names, label, index)
+    taken = {*chosen, *left_out}
+    free = [n for n in range(columns) if n not in taken]
+    surplus = columns - len(left_out) - values - (len(chosen) or targets or 1) if values else 0
+    index = _index_column(first if names else None, body, surplus) if 0 in free else None
+    timestamps = 0 if 0 in free and all(map(is_timestamp, body[0])) else None
+    if chosen:
+        return TableLayout(names, chosen[0], index, timestamps, chosen, left_out, True)
+    candidates = [n for n in free if n not in (index, timestamps)]
+    if targets:
+        chosen = _targets(rows[0], names, candidates, targets)
+        return TableLayout(names, chosen[0], index, timestamps, chosen, left_out)
+    labels = [n for n in candidates if names and len(first) == columns and first[n] in HEADERS]
+    label = labels[0] if labels else _label_column(body, candidates or [0], classes)
+    return TableLayout(names, label, index, timestamps, (), left_out)
+
+
+def find_unlabelled(rows: Sequence[Sequence[str]], values: int, wanted: Wanted) -> TableLayout | None:
+    """The layout of a table for prediction, with or without the columns that the source names; None where no layout leaves this
+    many values per line."""
+    cells = [cell.lower() for cell in rows[0]]
+    label, unread = (
+        tuple(name for name in names if isinstance(name, int) or name.lower() in cells)
+        for names in (wanted.label, wanted.unread)
+    )
+    for tried in ((label, unread), ((), unread), (label, ()), ((), ())):
+        with suppress(ColumnError):
+            layout = find_layout(rows, values, wanted=Wanted(*tried, wanted.header))
+            layout = layout._replace(has_label=bool(tried[0]))
+            if len(cells) - len(layout.not_values) == values:
+                return layout
+            if layout.row_numbers is not None and len(cells) - len(layout.not_values) + 1 == values:
+                return layout._replace(row_numbers=None)
+    return None
+
+
+def _targets(first: Sequence[str], header: bool, candidates: Sequence[int], count: int) -> tuple[int, ...]:
+    """The columns of targets, which the header names: `target`, or `target_1`, `target_2`, ... Raises ColumnError."""
+    named = [n for n in candidates if header and n < len(first) and _TARGET_NAME.fullmatch(first[n].lower())]
+    if len(named) == count:
+        return tuple(named)
+    if count == 1:
+        raise ColumnError("which column holds the target?", "name it, such as `label=last`")
+    last = ", ".join(str(n + 1) for n in candidates[-count:])
+    raise ColumnError(f"which {count} columns hold the targets?", f"name them, such as `label=[{last}]`")
+
+
+_TARGET_NAME = re.compile(r"(label|class|target|y)[ _.-]?\d*")
+
+
+def _has_header(rows: Sequence[Sequence[str]], wanted: Wanted) -> bool:
+    """Whether the first line is a header: as the source says, if it names one of its cells, or by what the lines hold."""
+    if wanted.header is not None:
+        return wanted.header
+    asked = [name for name in (*wanted.label, *wanted.unread) if isinstance(name, str)]
+    first = [cell.lower() for cell in rows[0]]
+    if any(name.lower() in first for name in asked):
+        return True
+    if asked:
+        raise _no_column(asked[0], rows[0], has_names(rows))
+    return has_names(rows) or any(name in HEADERS for name in first)
+
+
+def _column_numbers(columns: Sequence[str | int], first: Sequence[str], header: bool, count: int) -> tuple[int, ...]:
+    """Columns that the source names, as numbers from 0. Raises ColumnError."""
+    numbers = []
+    for column in columns:
+        if isinstance(column, int):
+            if column > count:
+                raise ColumnError(f"there is no column {column}; the table has {count}")
+            numbers.append(column - 1 if column > 0 else count - 1)
+            continue
+        exact = [n for n, name in enumerate(first) if header and name == column]
+        same = exact or [n for n, name in enumerate(first) if header and name.lower() == column.lower()]
+        if not same:
+            raise _no_column(column, first, header)
+        if len(same) > 1:
+            raise ColumnError(f"{len(same)} columns are named {column}", f"write its number, such as {same[0] + 1}")
+        numbers.append(same[0])
+    return tuple(dict.fromkeys(numbers))
+
+
+def _no_column(column: str, first: Sequence[str], header: bool) -> ColumnError:
+    if not header:
+        return ColumnError(
+            f"there is no column {column}: the table has no header", "write its number, such as 1, first or last"
+        )
+    near = nearest(column, first)
+    shown = ", ".join(name for name in first[:_SHOWN] if name) + (", ..." if len(first) > _SHOWN else "")
+    return ColumnError(f"there is no column {column}", f"write `{near}`" if near else f"the columns are {shown}")
 
 
 def find_sentences(rows: Sequence[Sequence[str]], sentences: int) -> TableLayout:
@@ -171,7 +308,7 @@ def _counts(cells: Sequence[str]) -> bool:
 def _index_column(names: Sequence[str] | None, body: Sequence[Sequence[str]], surplus: int) -> int | None:
     """0 where the first column numbers the lines: it is named so, or is one column too many."""
     is_named = names is not None and names[0] in INDEX_NAMES
-    return 0 if len(body) > 2 and (is_named or surplus == 2) and _counts(body[0]) else None
+    return 0 if len(body) > 2 and (is_named or surplus == 1) and _counts(body[0]) else None
 
 
 def _label_column(body: Sequence[Sequence[str]], candidates: Sequence[int], classes: int) -> int:
@@ -182,6 +319,9 @@ def _label_column(body: Sequence[Sequence[str]], candidates: Sequence[int], clas
         for n in (first, last):
             if holds_labels(body[n]) and len(set(body[n])) == classes:
                 return n
+    counts = [len(set(body[n])) for n in (first, last)]
+    if _whole(body[first]) and holds_labels(body[last]) and 1 < counts[1] <= _MANY_CLASSES < counts[0]:
+        return last  # the first holds measurements in whole numbers
     return first if holds_labels(body[first]) or not holds_labels(body[last]) or _whole(body[first]) else last
 
 
@@ -208,3 +348,13 @@ def _whole(column: Sequence[str]) -> bool:
 def is_number(cell: str) -> bool:
     """Whether a cell is a number, or stands for one that is missing."""
     return parse_number(cell) is not None or cell.lower() in ("", "nan", "na", "inf", "-inf")
+
+
+_DATE = r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"
+_TIME = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?"
+_TIMESTAMP = re.compile(rf"({_DATE})([T ]+{_TIME})?( ?(Z|UTC|[+-]\d{{2}}:?\d{{2}}))?|{_TIME}", re.ASCII)
+
+
+def is_timestamp(cell: str) -> bool:
+    """Whether a cell is a date, a time, or both: `2024-01-31`, `31.1.2024 12:05`, `12:05:30`."""
+    return _TIMESTAMP.fullmatch(cell) is not None

@@ -6,7 +6,8 @@ in front; both are reported. Blank lines are skipped, and the quotes of a quoted
 
 A folder: each file holds the sentences of one label, one per line. Its name is `NAME.LABEL` (rt-polarity.pos,
 rt-polarity.neg), or `LABEL.txt` if all end in .txt. Files that are not UTF-8 are read as Latin-1, and reported. Or a
-folder with train.tsv and test.tsv, in the form of a file: then test.tsv is the test split.
+folder with train.tsv and test.tsv, in the form of a file: then test.tsv is the test share, and val.tsv, valid.tsv,
+validation.tsv or dev.tsv the validation share, if there is one.
 
 Words: a sentence is lower-cased and split into words and single punctuation marks: "It's good." gives `it's`, `good`,
 `.`; an apostrophe inside a word is part of it. The vocabulary is built from the training examples only, the most
@@ -35,6 +36,7 @@ from cnnc.data import Request
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines, read_raw_lines
+from cnnc.data.shares import NAMES, SHARES, TEST, TRAINING, VALIDATION, Shares, given_shares
 from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
 from cnnc.data.table_layout import SAMPLE, find_sentences
 from cnnc.diagnostics import CnncError
@@ -67,7 +69,7 @@ def read(request: Request) -> Dataset:
     """Reads the sentences of a file or folder. Raises CnncError E602, E603."""
     path = locate(request, "text", "sentences.tsv")
     lengths = _lengths(request)
-    examples, tests = _examples(path, request, len(lengths))
+    examples, share_numbers = _examples(path, request, len(lengths))
     if not examples:
         raise bad_file(path, "expected sentences, found none")
     classes, labels = class_indices_of([example.label for example in examples])
@@ -77,11 +79,9 @@ def read(request: Request) -> Dataset:
     sentences = [[example.sentences[n] for example in examples] for n in range(count)]
     # Split before the vocabulary is built: a word that occurs only in the test split must stay unknown.
     indices = Split((np.arange(len(examples)),), (labels,))
-    train, test = (
-        _given_test(request, path, indices, tests) if tests else split_off_test(request, path, indices, labels)
-    )
+    shares = _shares(request, path, classes, indices, labels, share_numbers)
     # training examples in file order, the sentences of an example together
-    training = train.images.tolist()
+    training = shares.train.images.tolist()
     vocabulary = list(request.vocabulary) or build_vocabulary(
         (s[n] for n in training for s in sentences), request.vocabulary_size
     )
@@ -96,8 +96,25 @@ def read(request: Request) -> Dataset:
         columns.append(encode(texts, known, length))
     request.report(f"{path}: {len(vocabulary):,} words in the vocabulary")
     encoded = Split(tuple(columns), (labels,))
-    train, test = encoded.select(train.images), encoded.select(test.images)
-    return Dataset("text", classes, train, test, tuple(vocabulary), ReadFacts(str(path), _unread(path)))
+    train, test = encoded.select(shares.train.images), encoded.select(shares.test.images)
+    validation = None if shares.validation is None else encoded.select(shares.validation.images)
+    facts = ReadFacts(str(path), _unread(path))
+    return Dataset("text", classes, train, test, tuple(vocabulary), facts, validation)
+
+
+def _shares(
+    request: Request,
+    path: Path,
+    classes: Sequence[str],
+    examples: Split,
+    labels: NDArray[np.int64],
+    share_numbers: NDArray[np.int64],
+) -> Shares:
+    """The shares that the files give, else a test share drawn from all examples."""
+    if share_numbers.any():
+        return given_shares(request, path, classes, examples, labels, share_numbers)
+    train, test = split_off_test(request, path, examples, labels)
+    return Shares(train, None, test)
 
 
 def build_vocabulary(sentences: Iterable[Sequence[str]], size: int = 0) -> list[str]:
@@ -132,27 +149,23 @@ def _lengths(request: Request) -> list[int]:
     return [entry.shape[0] for entry in request.inputs] or [0]
 
 
-def _examples(path: Path, request: Request, inputs: int) -> tuple[list[LabelledSentences], int]:
-    """All examples, and how many at the end are the given test split (0: none is given)."""
+def _examples(path: Path, request: Request, inputs: int) -> tuple[list[LabelledSentences], NDArray[np.int64]]:
+    """All examples, and the share of each, as an index into `SHARES`: training where the files give no shares."""
     if not path.is_dir():
-        return list(_from_file(path, request, inputs)), 0
-    if not _has_tables(path):
-        return list(_from_folder(path, request, inputs)), 0
-    train, test = path / "train.tsv", path / "test.tsv"
+        examples = list(_from_file(path, request, inputs))
+        return examples, np.zeros(len(examples), np.int64)
+    tables = _tables(path)
+    if not tables:
+        examples = list(_from_folder(path, request, inputs))
+        return examples, np.zeros(len(examples), np.int64)
     _report_unread(path, request)
-    test_examples = list(_from_file(test, request, inputs))
-    examples = list(_from_file(train, request, inputs))
-    for file, file_examples in ((train, examples), (test, test_examples)):
-        if not file_examples:
-            raise bad_file(file, "expected sentences, found none")
-    return [*examples, *test_examples], len(test_examples)
-
-
-def _given_test(request: Request, path: Path, examples: Split, tests: int) -> tuple[Split, Split]:
-    """The two splits where the last `tests` examples are the given test split."""
-    count = len(examples) - tests
-    request.report(f"{path}: {count:,} training and {tests:,} test examples")
-    return examples.select(np.arange(count)), examples.select(np.arange(count, len(examples)))
+    of_share = {share: list(_from_file(path / name, request, inputs)) for share, name in tables.items()}
+    for share, share_examples in of_share.items():
+        if not share_examples:
+            raise bad_file(path / tables[share], "expected sentences, found none")
+    counts = [len(of_share.get(share, ())) for share in SHARES]
+    examples = [example for share in SHARES for example in of_share.get(share, ())]
+    return examples, np.repeat(np.arange(len(SHARES)), counts)
 
 
 def _from_file(path: Path, request: Request, inputs: int) -> Iterator[LabelledSentences]:
@@ -242,8 +255,15 @@ def _labels(files: Sequence[Path]) -> dict[Path, str]:
     return {path: path.suffix[1:] if by_suffix else path.stem for path in chosen}
 
 
-def _has_tables(folder: Path) -> bool:
-    return (folder / "train.tsv").is_file() and (folder / "test.tsv").is_file()
+def _tables(path: Path) -> dict[str, str]:
+    """The names of the files of each share in a folder; {} unless there are train.tsv and test.tsv."""
+    names = {TRAINING: ("train",), VALIDATION: (*NAMES[VALIDATION], "dev"), TEST: ("test",)}
+    tables = {}
+    for share, stems in names.items():
+        found = next((f"{stem}.tsv" for stem in stems if (path / f"{stem}.tsv").is_file()), None)
+        if found is not None:
+            tables[share] = found
+    return tables if TRAINING in tables and TEST in tables else {}
 
 
 def _unread(path: Path) -> list[str]:
@@ -251,7 +271,7 @@ def _unread(path: Path) -> list[str]:
     if not path.is_dir():
         return []
     files = _files(path)
-    read = ("train.tsv", "test.tsv") if _has_tables(path) else [file.name for file in _labels(files)]
+    read = _tables(path).values() or [file.name for file in _labels(files)]
     return [file.name for file in files if file.name not in read]
 
 

@@ -9,6 +9,7 @@ properties (`metadata`), and the same read back from any model (`read_facts`).
     cnnc.vocabulary             JSON list of words, for text: word i is fed as 2 + i, 0 pads, 1 is an unknown word
     cnnc.facts                  JSON, the fields of `Facts` that are not empty
     cnnc.precision              float16 or int8, if not float32 (see quantize/examples.py)
+    cnnc.quality                of int8: what it cost on the test examples (see quantize/examples.py)
     cnnc.training               JSON, of a model that takes the weights as inputs (see train_step/export.py)
 
 In an untrusted model, whatever is missing or of another type than cnnc writes is read as empty.
@@ -23,7 +24,7 @@ from shlex import quote
 from typing import Any
 
 from cnnc.core.record import Record
-from cnnc.data.catalog import KNOWN
+from cnnc.data.catalog import KNOWN, checked_options
 from cnnc.diagnostics import CnncError
 from cnnc.graph.analysis import vocabularies
 from cnnc.graph.graph import Graph, Node
@@ -42,9 +43,11 @@ from cnnc.ops.activation import LogSoftmax, Softmax
 from cnnc.ops.dense import Input
 from cnnc.ops.norm import Normalize
 from cnnc.recipe.metrics import finite
+from cnnc.recipe.statements import Data
 
 VERSION, HASH, FACTS, VOCABULARY = "cnnc.version", "cnnc.sha256", "cnnc.facts", "cnnc.vocabulary"
 PRECISION = "cnnc.precision"
+QUALITY = "cnnc.quality"
 TRAINING = "cnnc.training"
 IMAGE_READERS = (*KNOWN, "images", "shards")  # data readers that give 8-bit pixels
 # What the object of an input may lack.
@@ -93,6 +96,11 @@ class Facts(Record):
     random: bool = True
     versions: Mapping[str, str] = {}
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The arguments of the `data` statement that say how files are read."""
+        return checked_options(self.data)
+
 
 def metadata(
     network: Network,
@@ -126,7 +134,7 @@ def metadata(
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
             for name in graph.outputs
         },
-        "data": {k: getattr(data, k) for k in ("name", "path", "val", "test")} if data is not None else None,
+        "data": _data_facts(data) if data is not None else None,
         "trained": dict(trained) if trained is not None else None,
         "origin": dict(origin) if origin is not None else None,
         "sizes": {symbol: rule.as_dict() for symbol, rule in survey.legal.items()} if survey is not None else {},
@@ -309,6 +317,11 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
     )
 
 
+def _data_facts(data: Data) -> dict[str, Any]:
+    """The data statement; arguments that only some kinds of data take are there where they are given."""
+    return {**{name: getattr(data, name) for name in ("name", "path", "val", "test")}, **data.options}
+
+
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
@@ -338,10 +351,29 @@ def _read_input(fact: dict[str, Any]) -> dict[str, Any]:
     return {**_INPUT_DEFAULTS, **fact} if known else {}
 
 
+def read_quality(properties: Mapping[str, str]) -> dict[str, Any] | None:
+    """What a lower precision cost on test examples; None if missing or malformed."""
+    facts = _object(_parsed(properties.get(QUALITY, "")))
+    types = {"metric": str, "before": _NUMBER, "after": _NUMBER, "samples": int}
+    if not facts or not _if_typed(facts, types):
+        return None
+    changed = _object(facts.get("changed"))
+    is_known = _if_typed(changed, dict.fromkeys(("lost", "gained", "other"), int)) and _is_interval(
+        changed.get("interval")
+    )
+    return {**{name: facts[name] for name in types}, "changed": changed if is_known else None}
+
+
+def _is_interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(n, _NUMBER) for n in value)
+
+
 def _read_training(fact: dict[str, Any]) -> dict[str, Any]:
     """The summary of the training and its test; empty if malformed."""
     types = {"right": int | None, "total": int | None, str(fact.get("metric")): _NUMBER | None}
     test = _object(fact.get("test"))
+    if "accuracy_interval" in test and not _is_interval(test["accuracy_interval"]):
+        return {}
     return _if_typed(fact, _TRAINED) if _if_typed(test, types) == test else {}
 
 

@@ -1,6 +1,6 @@
 """Whether the statements of a train section fit each other, the data set, and the network.
 
-In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E516 and W502 to W504. Facts about
+In: a recipe, the statements it was read from, and the graph. Out: diagnostics E506 to E521 and W502 to W520. Facts about
 data sets come from their names (`data/catalog.py`); what only their files tell is checked when `cnnc train` has read them
 (E602, E610). Each rule is a function in `RULES`, with the statements that it reads: where one of them has errors, the rule
 is left out, so that one mistake gives one error.
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from cnnc.data.catalog import KNOWN, READ_FROM_FILES
+from cnnc.data.catalog import DESCRIBES, KNOWN, OPTIONS, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
 from cnnc.language import syntax
@@ -22,7 +22,7 @@ from cnnc.ops.activation import Activation, Identity, Scale
 from cnnc.ops.norm import BatchNorm
 from cnnc.ops.reshape import Flatten, Reshape
 from cnnc.recipe.declaration import kinds_of
-from cnnc.recipe.losses import Loss
+from cnnc.recipe.losses import BALANCED, Loss
 from cnnc.recipe.metrics import Metric, metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.recipe.words import unknown_kind
@@ -53,7 +53,7 @@ def check_fit(
     recipe: Recipe, calls: Mapping[str, Sequence[syntax.Call]], unread: Collection[str], graph: Graph | None
 ) -> list[Diagnostic]:
     """The diagnostics of all rules. `unread` are the keywords of statements with errors; the graph is None if it has any."""
-    name_errors = list(_data_name(recipe, calls["data"][0]))
+    name_errors = list(_data_name(recipe, calls["data"][0])) or list(_data_options(recipe, calls["data"][0]))
     if graph is None:
         return [*name_errors, *([] if {"loss", "metric"} & set(unread) else _metrics(recipe, calls.get("metric", [])))]
     section = FittedSection(recipe, calls, graph)
@@ -79,6 +79,23 @@ def _data_name(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
         help = "remove the path; the option --data or the variable CNNC_DATA names the folder of its files"
         span = call.arguments[1].span
         yield Diagnostic("E512", f"data {data.name} takes no path", span, help=help, edits=(without(span, help),))
+
+
+def _data_options(recipe: Recipe, call: syntax.Call) -> Iterator[Diagnostic]:
+    """E517: arguments of `data` that only other kinds of data take, or that describe one that is not given."""
+    data, given = recipe.data, {a.key.text: a for a in call.arguments if a.key is not None}
+    for name, argument in given.items():
+        kinds, described, message = OPTIONS.get(name), DESCRIBES.get(name), ""
+        if kinds is not None and (data.name not in kinds or data.is_npz):
+            message = f"data {data.name} takes no {name}=; it is an argument of {' and '.join(kinds)}"
+        elif described is not None and data.name == "images" and described not in given:
+            message = f"{name}= describes what {described}= names; {described}= is not given"
+        elif name == "masks" and "labels" in given:
+            message = "the targets are in a table, labels=, or in masks=, not in both"
+        if message:
+            left_out = [name, "labels"] if name == "masks" and "labels" in given else [name]
+            edits = tuple(without(given[key].span, f"leave {key}= out") for key in left_out)
+            yield Diagnostic("E517", message, argument.span, edits=edits)
 
 
 def metrics(section: FittedSection) -> Iterator[Diagnostic]:
@@ -134,12 +151,17 @@ def inputs(section: FittedSection) -> Iterator[Diagnostic]:
     most = 1 if facts is None else facts.inputs
     if data.is_npz or most is None:
         return
+    if data.labels is not None:
+        most = len(graph.inputs)
     if len(graph.inputs) > most:
         names = " and ".join(node.name for node in graph.inputs)
         count = "one input" if most == 1 else f"one or {most} inputs"
         message = f"{data.name} has {count} per example; the network has {len(graph.inputs)}: {names}"
         help = "give several inputs by name in a file: `{}`"
-        edits = (Edit(span, 'data npz "file.npz"', help),)
+        edits: tuple[Edit, ...] = (Edit(span, 'data npz "file.npz"', help),)
+        if data.name == "images" and data.masks is None:
+            help = "name the images of each example in a table: `{}`"
+            edits = (Edit(span.source.span(span.end, span.end), ' labels="labels.csv"', help), *edits)
         yield Diagnostic("E507", message, span, notes=_type_note(graph.inputs[most]), edits=edits)
         return
     for entry in graph.inputs:
@@ -185,6 +207,90 @@ def losses(section: FittedSection) -> Iterator[Diagnostic]:
             yield from _value_target(section, loss, call, graph.by_name[name])
         else:
             yield from _label_target(section, graph.by_name[name])
+        if name in graph.outputs and not loss.of_input:
+            yield from _masked_target(section, loss, call, graph.by_name[name])
+            yield from _number_of_targets(section, loss, graph.by_name[name])
+
+
+def _masked_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
+    """E508, E511: masks need a map of scores for each class, or one of numbers from 0 to 1 for two classes."""
+    data, channels = section.recipe.data, output.type.channels
+    if data.masks is None:
+        return
+    notes = _type_note(output)
+    if output.type.rank != 2:
+        code = "E508" if loss.compares_with == "labels" else "E511"
+        message = f"masks have a label at each pixel; the output {output.type} has no rows and columns"
+        help = "end with a convolution, without `flatten`, `fc` and `global_pool`"
+        edits = replaced(
+            output.span, r"\bfc\s+(\S+).*", f"conv {channels} k=1", "end with `{}`, without `flatten` before it"
+        )
+        yield Diagnostic(code, message, section.data_call.span, notes=notes, help=help, edits=edits)
+    elif loss.compares_with == "values" and channels != 1:
+        message = f"{loss.kind} compares masks with one channel, 0 or 1 at each pixel; the output is {output.type}"
+        help = "end with `conv 1 k=1`, or compare the scores of several classes"
+        edits = (Edit(call.span, "loss cross_entropy", f"{help}: `{{}}`"),)
+        yield Diagnostic("E511", message, call.span, notes=notes, edits=edits)
+    elif loss.compares_with == "labels":
+        for key, named in (("colours", data.colours), ("classes", data.classes)):
+            if named is not None and len(named) != channels:
+                message = f"{key}= names {len(named)} classes; the output has {channels}, one per channel"
+                edits = replaced(output.span, rf"\b{channels}\b", str(len(named)), f"end with {len(named)} channels")
+                yield Diagnostic("E508", message, section.data_call.span, notes=notes, edits=edits)
+
+
+def _number_of_targets(section: FittedSection, loss: Loss, output: Node) -> Iterator[Diagnostic]:
+    """E508, E511: whether label= names as many columns as the output has numbers, or one column of labels."""
+    names, size = section.recipe.data.label, output.type.size
+    if names is None or len(names) == size or (loss.compares_with == "labels" and len(names) == 1):
+        return
+    columns = f"{len(names)} column{'s' * (len(names) != 1)}"
+    code, expected = "E511", f"{size}, one for each number of the output {output.type}"
+    if loss.compares_with == "labels":
+        code, expected = "E508", f"one with the label, or {size}, one for each class"
+    message = f"label= names {columns}; expected {expected}"
+    edits = _last_fc(section.graph, output, len(names))
+    yield Diagnostic(code, message, section.data_call.span, notes=_type_note(output), edits=edits)
+
+
+def weights(section: FittedSection) -> Iterator[Diagnostic]:
+    """E520: whether a list of weights has one for each class or channel of the output."""
+    for loss, call in section.losses:
+        output = section.graph.by_name.get(loss.on or section.graph.outputs[0])
+        given = loss.balance
+        if output is None or not isinstance(given, tuple) or len(given) in _fitting_lengths(loss, output):
+            continue
+        name, argument = next(
+            (a.key.text, a) for a in call.arguments if a.key is not None and getattr(loss, a.key.text, None) is given
+        )
+        channels, unit = output.type.channels, "classes" if loss.compares_with == "labels" else "channels"
+        message = f"{name} has {len(given)} numbers; the output {output.type} has {channels} {unit}"
+        help = f"give one number for each, or `{name}={BALANCED}` computes them from the training examples"
+        edits = (Edit(argument.span, f"{name}={BALANCED}", help),)
+        yield Diagnostic("E520", message, argument.span, notes=_type_note(output), help=help, edits=edits)
+
+
+def _fitting_lengths(loss: Loss, output: Node) -> tuple[int, ...]:
+    """How many weights an output can take: one for each class; for channels also one for all."""
+    return (output.type.channels,) if loss.compares_with == "labels" else (1, output.type.channels)
+
+
+def sampling(section: FittedSection) -> Iterator[Diagnostic]:
+    """E521: whether balanced sampling has labels; W520: whether balanced weights correct the same imbalance again."""
+    recipe, call = section.recipe, section.data_call
+    if recipe.data.sampling is None:
+        return
+    argument = next(a for a in call.arguments if a.key is not None and a.key.text == "sampling")
+    edits = (without(argument.span, "leave `sampling=balanced` out"),)
+    if all(loss.compares_with != "labels" for loss in recipe.losses):
+        message = f"`sampling=balanced` needs labels; {recipe.losses[0].kind} compares with values"
+        yield Diagnostic("E521", message, argument.span, edits=edits)
+        return
+    weighted = next((loss for loss in recipe.losses if loss.balance == BALANCED), None)
+    if weighted is not None and weighted.compares_with == "labels":
+        message = f"`sampling=balanced` and balanced weights of {weighted.kind} correct the same imbalance twice"
+        help = "leave one of them out"
+        yield Diagnostic("W520", message, argument.span, help=help, edits=(without(argument.span, help),))
 
 
 def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output: Node) -> Iterator[Diagnostic]:
@@ -196,7 +302,7 @@ def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output:
             message = f"the output {output.type} cannot be compared with the input {entry.type}"
             help = f"end with a layer whose output is {entry.type}"
             yield Diagnostic("E511", message, call.span, notes=_type_note(output), help=help)
-    elif data.has_labels_only:
+    elif not data.may_have_values:
         message = f"`data {data.name}` has one label per example; {loss.kind} compares the output with numbers"
         on = f" on={loss.on}" if loss.on else ""
         weight = f" weight={loss.weight:g}" if loss.weight != 1 else ""
@@ -216,7 +322,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
     facts = KNOWN.get(data.name)
     count = len(facts.classes) if facts is not None else 0
     channels = output.type.channels
-    if data.has_labels_only and _is_map(output):
+    if (data.has_labels_only or data.labels is not None) and _is_map(output):
         message = (
             f"`data {data.name}` has one label per {data.item}; the output {output.type} has scores at each position"
         )
@@ -232,7 +338,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
         message = (
             f"cross_entropy needs a score for each class, at least two; the network's output has shape {output.type}"
         )
-        labels_only = data.has_labels_only
+        labels_only = data.has_labels_only or data.labels is not None
         help = "end with one output per class" if labels_only else _ONE_SCORE
         edits = _last_fc(section.graph, output, 2, "end with `{}` for two classes") if labels_only else ()
         yield Diagnostic("E508", message, span, notes=notes, help=help, edits=edits)
@@ -272,7 +378,7 @@ def scores(section: FittedSection) -> Iterator[Diagnostic]:
         output = graph.by_name.get(loss.on or graph.outputs[0])
         if output is None or not loss.included_layers or (loss.compares_with == "labels" and output.type.channels == 1):
             continue
-        if section.recipe.data.has_labels_only and loss.compares_with == "values" and not loss.of_input:
+        if not section.recipe.data.may_have_values and loss.compares_with == "values" and not loss.of_input:
             continue  # E515: the loss is another one
         is_included = output.op.keyword in loss.included_layers
         node = _without_reshapes(graph, graph.by_name[output.inputs[0]] if is_included else output)
@@ -353,6 +459,8 @@ def single_element_norm(graph: Graph) -> Node | None:
 RULES: dict[Rule, tuple[str, ...]] = {
     inputs: ("data",),
     losses: ("data", "loss"),
+    weights: ("loss",),
+    sampling: ("data", "loss"),
     metrics: ("loss", "metric"),
     augmentation: ("augment", "loss"),
     batch_norms: ("batch",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
+from cnnc.core.arguments import Kind, arg, whole_number
 from cnnc.recipe.declaration import TargetKind, TrainStatement, kinds_of, register
 
 
@@ -25,6 +26,7 @@ class Metric(TrainStatement):
 
     @property
     def recipe_value(self) -> str:
+        """The name of the metric, by which results are listed."""
         return self.kind
 
     @classmethod
@@ -100,9 +102,99 @@ class MeanIou(Metric):
     compares_with = "labels"
 
 
+class ClassName(Kind):
+    """The name of a class, or its number from 0."""
+
+    example: ClassVar[str] = "cat"
+
+    def take(self, value: Any, rank: int) -> str:
+        number = whole_number(value)
+        if isinstance(value, str):
+            return str(value)
+        if number is None or number < 0:
+            raise self.reject()
+        return str(number)
+
+    def describe(self) -> str:
+        return "the name of a class, or its number from 0"
+
+
+class ClassMetric(Metric):
+    """A metric of each class. Without a class, the mean over the classes that occur as a label or prediction."""
+
+    compares_with = "labels"
+
+    of: str | None = arg(
+        ClassName(),
+        positional=True,
+        default=None,
+        long="class",
+        help="the class (default: the mean over the classes that occur)",
+    )
+
+    @property
+    def recipe_value(self) -> str:
+        return self.kind if self.of is None else f"{self.kind}{_OF}{self.of}"
+
+
+@register
+class ClassPrecision(ClassMetric):
+    """The percentage of the predictions of a class that are correct, 0 without such predictions."""
+
+    kind = "precision"
+    example = "metric precision 3"
+
+
+@register
+class ClassRecall(ClassMetric):
+    """The percentage of the examples of a class that are predicted correctly, 0 without such examples."""
+
+    kind = "recall"
+    example = "metric recall 3"
+
+
+@register
+class ClassF1(ClassMetric):
+    """The harmonic mean of precision and recall of a class."""
+
+    kind = "f1"
+    example = "metric f1 3"
+
+
+@register
+class MacroF1(Metric):
+    """The mean of F1 over the classes that occur as a label or prediction: each class counts equally."""
+
+    kind = "macro_f1"
+    example = "metric macro_f1"
+    compares_with = "labels"
+
+
+@register
+class BalancedAccuracy(Metric):
+    """The mean of recall over the classes that have examples: each class counts equally."""
+
+    kind = "balanced_accuracy"
+    example = "metric balanced_accuracy"
+    compares_with = "labels"
+
+
+_OF = ":"
+
+
 def metric_named(name: str) -> type[Metric]:
-    """The metric of this name. Raises KeyError."""
-    return kinds_of(Metric)[name]
+    """The metric of this name, such as `accuracy` or `recall:cat`. Raises KeyError."""
+    return kinds_of(Metric)[name.partition(_OF)[0]]
+
+
+def class_of_metric(name: str) -> str | None:
+    """The class of a metric of one class: "cat" for `recall:cat`; None for other metrics."""
+    return name.partition(_OF)[2] or None
+
+
+def metric_text(name: str) -> str:
+    """The name of a metric for print: `recall of cat` for `recall:cat`."""
+    return name.replace(_OF, " of ", 1)
 
 
 def format_metric(name: str, value: float) -> str:

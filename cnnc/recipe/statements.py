@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from cnnc.core.arguments import Real, String, Whole, arg
-from cnnc.data.catalog import READ_FROM_FILES
+from typing import Any
+
+from cnnc.core.arguments import (
+    Choice,
+    Colour,
+    Colours,
+    Columns,
+    NumberRange,
+    OptionalFlag,
+    Real,
+    String,
+    Strings,
+    Whole,
+    arg,
+)
+from cnnc.data.catalog import OPTIONS, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -11,8 +25,17 @@ from cnnc.recipe.declaration import TrainStatement, register
 class Data(TrainStatement):
     """The data set to train on.
 
-    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files: images, shards, npz, text or series
-    with a path in quotes.
+    By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files, with a path in quotes, relative to the
+    current folder, to --data or to CNNC_DATA:
+
+    - images: a folder or .zip, photos/cat/1.jpg; with shares, photos/train/cat/1.jpg, photos/val/... and photos/test/...
+    - shards: tar archives of images and labels, "train-{000..099}.tar".
+    - series: a table, .csv or .tsv; each line has a label or numbers to predict, and the values of the input.
+    - text: a .tsv; each line has a label, a tab, and a sentence.
+    - npz: arrays x and y, or named as the inputs and outputs; with shares, x_val, y_val, x_test and y_test.
+
+    Shares that the files do not give are drawn. Images are turned as EXIF says, stretched to the input, grey or RGB by its channels,
+    and scaled to 0 to 1. `cnnc data` shows all this without training; docs/data.md explains each kind.
     """
 
     keyword = "data"
@@ -23,12 +46,60 @@ class Data(TrainStatement):
         String(bare=False), positional=True, default=None, help="file or folder, for data sets of your own"
     )
     val: float = arg(
-        Real(0, 1, open_above=True), default=0.1, help="fraction of the training data that is held back for validation"
+        Real(0, 1, open_above=True),
+        default=0.1,
+        help="fraction of the training data that is held back for validation if the files give no validation share",
     )
     test: float = arg(
         Real(0, 1, open_below=True, open_above=True),
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
+    )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
+    label: tuple[str | int, ...] | None = arg(
+        Columns(),
+        default=None,
+        help="of a table, the column of the label: its name, its number from 1, first or last; a list of columns for several targets",
+    )
+    index: tuple[str | int, ...] | None = arg(
+        Columns(), default=None, help="of a table, columns that are not read, such as row numbers, names and timestamps"
+    )
+    header: bool | None = arg(
+        OptionalFlag(), default=None, help="of a table, whether the first line names the columns (default auto)"
+    )
+    decimal: str | None = arg(
+        Choice(("point", "comma")), default=None, help="of a table, the decimal mark (default: as the numbers show)"
+    )
+    background: str | None = arg(
+        Colour(),
+        default=None,
+        help="of images, the colour below transparent pixels (default: white; black below an image that is white itself)",
+    )
+    range: tuple[float, float] | None = arg(
+        NumberRange(),
+        default=None,
+        help="of images of 16 bits or floats, the values that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
+    )
+    labels: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the .csv or .tsv file that names the image or images of each example, and its label or targets",
+    )
+    masks: str | None = arg(
+        String(bare=False),
+        default=None,
+        help="with images: the folder of masks, images of the same names that hold the class of each pixel",
+    )
+    colours: tuple[str, ...] | None = arg(
+        Colours(), default=None, help="with masks: the colours of the masks in the order of their classes"
+    )
+    classes: tuple[str, ...] | None = arg(
+        Strings(), default=None, help="with masks: the names of the classes in the order of their numbers"
     )
 
     @property
@@ -38,12 +109,25 @@ class Data(TrainStatement):
 
     @property
     def has_labels_only(self) -> bool:
-        """Whether each example has one label, as in every data set but arrays."""
-        return not self.is_npz
+        """Whether each example has one label: not in arrays, with a table of labels, or with masks."""
+        return not (self.is_npz or self.labels is not None or self.masks is not None)
+
+    @property
+    def may_have_values(self) -> bool:
+        """Whether the targets may be numbers: arrays, or columns of a table; masks of two classes are 0 and 1."""
+        return self.is_npz or self.name == "series" or self.labels is not None or self.masks is not None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that only some kinds of data take, where they are given."""
+        given = {name: getattr(self, name) for name in OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def item(self) -> str:
         """What one example is called."""
+        if self.labels is not None:
+            return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
 
 

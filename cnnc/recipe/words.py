@@ -23,6 +23,7 @@ _ADDED = {
     "data.test": "digits test={}",
     "data.val": "digits val={}",
     "loss.smoothing": "cross_entropy smoothing={}",
+    "loss.weights": "cross_entropy weights={}",
     "optimizer.beta1": "adam beta1={}",
     "optimizer.beta2": "adam beta2={}",
     "optimizer.betas": "adam beta1={} beta2={}",
@@ -75,7 +76,9 @@ _KINDS = {
         " sigmoidcrossentropyloss binary logistic",
         "mse": "mseloss mean_squared_error meansquarederror l2 l2loss squared euclidean euclideanloss rmse",
         "l1": "l1loss mae mean_absolute_error meanabsoluteerror absolute",
+        "focal": "focalloss focal_loss sigmoid_focal_loss softmax_focal_loss",
         "huber": "smoothl1 smooth_l1 smoothl1loss huberloss",
+        "contrastive": "contrastiveloss contrastive_loss margin siamese",
     },
     "optimizer": {
         "sgd momentum=0.9": "momentum nesterov nag",
@@ -94,6 +97,11 @@ _KINDS = {
     "metric": {
         "accuracy": "acc top1 top_1 categorical_accuracy sparse_categorical_accuracy binary_accuracy error",
         "top5": "top_5 top5_accuracy top_5_accuracy top_k topk top_k_categorical_accuracy",
+        "precision": "ppv macro_precision precision_score",
+        "recall": "sensitivity tpr macro_recall recall_score",
+        "f1": "f1_score f1score f_score fscore dice",
+        "macro_f1": "f1_macro macrof1 macro_f1_score",
+        "balanced_accuracy": "balanced_acc balancedaccuracy balanced_accuracy_score mean_recall",
         "iou": "miou mean_iou meaniou jaccard",
         "mse": "mean_squared_error rmse l2",
         "l1": "mae mean_absolute_error",
@@ -108,12 +116,10 @@ _KINDS = {
     },
 }
 _PLATEAU = "cnnc has no schedule that watches the validation; write `schedule cosine`, and `stop patience=5` to end training early"
-_CONFUSION = (
-    "cnnc has no such metric; `cnnc eval` shows the confusion matrix, and recall and precision per class follow from it"
-)
+_CURVE = "cnnc has no metric of ROC curves; `metric balanced_accuracy` and `metric macro_f1` count each class equally"
 _KIND_SENTENCES = {
     **{("schedule", word): _PLATEAU for word in ("plateau", "reducelronplateau", "reduce_lr_on_plateau")},
-    **{("metric", word): _CONFUSION for word in ("f1", "f1_score", "auc", "precision", "recall", "roc_auc")},
+    **{("metric", word): _CURVE for word in ("auc", "roc_auc", "auroc")},
 }
 
 

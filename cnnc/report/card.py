@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from cnnc.core.intervals import points_text
 from cnnc.diagnostics import escaped
 from cnnc.graph.sizes import LegalSizes
 from cnnc.report.model import (
@@ -36,8 +37,8 @@ _VERIFIED = {
     None: "Before export every layer output was compared with the network.",
     "float16": f"{_COMPARED}with every result rounded to float16, the scores differ by at most 1% of the largest, and no "
     "clear prediction changes.",
-    "int8": f"{_COMPARED}at most one percentage point of accuracy is lost on the test examples or, without classes, "
-    "the outputs differ by at most 10%.",
+    "int8": f"{_COMPARED}at most one percentage point of accuracy is lost on the examples it was tested on or, without "
+    "classes, the outputs differ by at most 10%.",
 }  # the limits are those of cnnc.onnx.quantize.float16 and cnnc.onnx.quantize.int8
 
 
@@ -69,10 +70,24 @@ def _head(model: Data, summary: Summary, verified: str) -> str:
         [
             f"# {_plain(model['name'])}",
             f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
-            f"Exported by cnnc. {_VERIFIED[model['precision']]}",
+            f"Exported by cnnc. {_cost(model) or _VERIFIED[model['precision']]}",
             *([f"Verification: {_safe(verified)}."] if verified else []),
             *sizes,
         ]
+    )
+
+
+def _cost(model: Data) -> str:
+    """What int8 cost, as it was measured; "" where that is not known."""
+    quality = model["quality"]
+    if not quality or not quality["changed"]:
+        return ""
+    changed, samples = quality["changed"], quality["samples"]
+    low, high = changed["interval"]
+    return (
+        f"{_COMPARED}on {samples:,} test examples its accuracy is {quality['after']:.2%}, and {quality['before']:.2%} in float32; "
+        f"{changed['lost']:,} answers are lost and {changed['gained']:,} gained. The 95% interval of the loss is "
+        f"{points_text((low, high))}."
     )
 
 

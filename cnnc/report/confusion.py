@@ -11,13 +11,15 @@ from typing import NamedTuple
 from cnnc.diagnostics import cells
 from cnnc.report.layout import ColumnLayout, Layout, fitted
 
+Matrix = Sequence[Sequence[int]]
+
 _NO_LIMIT = Layout()
 
 
 class ClassScore(NamedTuple):
     """Precision (share of the predictions of a class that are right), recall (share of its examples predicted), F1.
 
-    `examples` is the number of examples of the class.
+    `examples` is the number of examples of the class, `predicted` how often it is predicted.
     """
 
     name: str
@@ -25,17 +27,47 @@ class ClassScore(NamedTuple):
     recall: float
     f1: float
     examples: int
+    predicted: int
 
 
-def class_scores(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> list[ClassScore]:
+def class_scores(matrix: Matrix, names: Sequence[str]) -> list[ClassScore]:
     """The scores of each class; 0 for a class that has no examples or is never predicted."""
     scores = []
     for i, name in enumerate(names):
         right, predicted, examples = matrix[i][i], sum(row[i] for row in matrix), sum(matrix[i])
         precision, recall = right / predicted if predicted else 0.0, right / examples if examples else 0.0
-        f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-        scores.append(ClassScore(name, precision, recall, f1, examples))
+        f1 = 2 * right / (predicted + examples) if right else 0.0
+        scores.append(ClassScore(name, precision, recall, f1, examples, predicted))
     return scores
+
+
+class MeanScores(NamedTuple):
+    """The means that count each class equally: of F1 over the classes that occur, of recall over those with examples."""
+
+    macro_f1: float
+    balanced_accuracy: float
+
+
+def mean_scores(matrix: Matrix) -> MeanScores:
+    """As `metric macro_f1` and `metric balanced_accuracy`; 0 of an empty matrix."""
+    scores = class_scores(matrix, [""] * len(matrix))
+    f1 = [score.f1 for score in scores if score.examples or score.predicted]
+    recall = [score.recall for score in scores if score.examples]
+    return MeanScores(sum(f1) / max(1, len(f1)), sum(recall) / max(1, len(recall)))
+
+
+class Confused(NamedTuple):
+    """How many examples of the class `true` are predicted as the class `predicted`, by their numbers."""
+
+    true: int
+    predicted: int
+    examples: int
+
+
+def most_confused(matrix: Matrix) -> list[Confused]:
+    """The wrong predictions, the most frequent first."""
+    pairs = [Confused(i, j, n) for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j and n]
+    return sorted(pairs, key=lambda pair: (-pair.examples, pair.true, pair.predicted))
 
 
 _SCORES = (
@@ -47,7 +79,7 @@ _SCORES = (
 _MOST = 10  # confusions listed
 
 
-def confusion_text(matrix: Sequence[Sequence[int]], names: Sequence[str], layout: Layout = _NO_LIMIT) -> str:
+def confusion_text(matrix: Matrix, names: Sequence[str], layout: Layout = _NO_LIMIT) -> str:
     """The matrix as text with the scores of each class on the right; rows are true classes, columns predicted ones.
 
     Where the width does not suffice, the scores follow the matrix; where the matrix alone is too wide, the most frequent
@@ -73,9 +105,8 @@ def _fits(lines: Sequence[str], layout: Layout) -> bool:
     return layout.width is None or max(map(cells, lines)) <= layout.width
 
 
-def _most_confused(matrix: Sequence[Sequence[int]], names: Sequence[str], layout: Layout) -> list[str]:
+def _most_confused(matrix: Matrix, names: Sequence[str], layout: Layout) -> list[str]:
     """The most frequent wrong predictions, one per line."""
-    wrong = [(row[j], -i, -j) for i, row in enumerate(matrix) for j in range(len(row)) if i != j and row[j]]
-    rows = [(names[-i], names[-j], str(count)) for count, i, j in sorted(wrong, reverse=True)[:_MOST]]
+    rows = [(names[pair.true], names[pair.predicted], str(pair.examples)) for pair in most_confused(matrix)[:_MOST]]
     columns = (ColumnLayout("true", least=8), ColumnLayout("predicted", least=8), ColumnLayout("examples", right=True))
     return fitted(columns, rows, layout) if rows else ["every prediction is right"]

@@ -94,6 +94,11 @@ def _duplicate_notes(duplicates: Data) -> Iterator[str]:
             count = _counted(pair["examples"], f"{pair['of']} example")
             verb = "are" if pair["examples"] != 1 else "is"
             yield f"{count} {verb} also in {pair['also_in']}, so the {pair['of']} score counts what was seen before"
+    for pair in duplicates["near"]["across"] if duplicates["near"] else ():
+        if pair["examples"]:
+            count = _counted(pair["examples"], f"{pair['of']} image")
+            verb, one = ("look", "some") if pair["examples"] != 1 else ("looks", "one")
+            yield f"{count} {verb} almost like {one} in {pair['also_in']}: the same one resized, brightened or written anew?"
     if duplicates["different_labels"]:
         yield f"{_counted(duplicates['different_labels'], 'example')} equal others that have another label"
 
@@ -134,7 +139,9 @@ def data_text(survey: Data, layout: Layout = _NO_LIMIT) -> str:
         for target in survey["targets"]
         if target["classes"]
     ]
-    parts += ["\n".join(lines) for lines in (_duplicate_lines(survey), _normalize_lines(survey)) if lines]
+    parts += [
+        "\n".join(lines) for lines in (_duplicate_lines(survey), _near_lines(survey), _normalize_lines(survey)) if lines
+    ]
     if survey["notes"]:
         parts.append("\n".join(f"note: {note}" for note in survey["notes"]))
     return "\n\n".join(parts)
@@ -248,6 +255,18 @@ def _duplicate_lines(survey: Data) -> list[str]:
     return ["equal examples:", *(f"  {line}" for line in lines), *more]
 
 
+def _near_lines(survey: Data) -> list[str]:
+    near = survey["duplicates"]["near"]
+    if not near or not near["pairs"]:
+        return []
+    lines = [
+        f"{' ~ '.join(_example_name(example, survey['source']) for example in pair['examples'])} ({pair['likeness']:.1%})"
+        for pair in near["pairs"][:_LISTED]
+    ]
+    more = [f"  ... (--json lists {len(near['pairs']):,})"] if len(near["pairs"]) > _LISTED else []
+    return ["nearly equal images, and how much they correlate:", *(f"  {line}" for line in lines), *more]
+
+
 def _group_text(group: Sequence[Data], source: str) -> str:
     """Equal examples, one of each share first: `training 5 = test 3`, with the names of files within the source."""
     firsts = {example["share"]: example for example in reversed(group)}.values()
@@ -258,7 +277,9 @@ def _group_text(group: Sequence[Data], source: str) -> str:
 
 def _example_name(example: Data, source: str) -> str:
     file = example["file"]
-    return f"{example['share']} {file.removeprefix(source).lstrip(':/ ') if file else example['example']}"
+    if file and file.startswith(source):
+        file = file.removeprefix(source).lstrip(":/ ")
+    return f"{example['share']} {file or example['example']}"
 
 
 def _normalize_lines(survey: Data) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnc.core.intervals import interval_text
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
@@ -139,7 +140,8 @@ def data(model: Data) -> str:
     if statement is None:
         return ""
     path = f' "{statement["path"]}"' if statement.get("path") else ""
-    return f"{statement['name']}{path}"
+    beside = [f' {key}="{value}"' for key in ("labels", "masks") if isinstance(value := statement.get(key), str)]
+    return f"{statement['name']}{path}{''.join(beside)}"
 
 
 def trained(model: Data) -> str:
@@ -160,7 +162,9 @@ def trained(model: Data) -> str:
     test = run.get("test")
     if test:
         of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
-        parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}")
+        interval = test.get("accuracy_interval") if run["metric"] == "accuracy" else None
+        reach = f", 95% interval {interval_text(interval)}" if interval else ""
+        parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}{reach}")
     whole = "" if model["whole"] else " (of the complete network)"
     return "; ".join(parts) + whole + (f"; started from {source}" if source else "")
 

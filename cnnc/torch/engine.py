@@ -99,6 +99,10 @@ class TorchEngine(Engine):
     def options(self) -> dict[str, str]:
         return {"precision": self.precision, "compile": str(self.compiles).lower()}
 
+    @property
+    def limit(self) -> float:
+        return torch.finfo(torch.float16).max if self.precision == "fp16" else math.inf
+
     # --- a run ---------------------------------------------------------------------------------------------------------
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The losses on PyTorch, in a table keyed by the classes of recipe/losses.py; autograd differentiates them.
 
-In: the statement, activations and targets, channels first: (N, C) or (N, C, *spatial), with labels of (N) or (N, *spatial).
+In: the statement, activations and targets, channels first: (N, C) or (N, C, *spatial), with labels of (N) or (N, *spatial),
+or with probabilities of the classes, of the shape of the activations.
 Out: the mean over the batch, a scalar of at least float32.
 """
 
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Balance, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
 from cnnc.training.objective import Objective, Term
 
 TorchLoss = Callable[[Any, Tensor, Tensor], Tensor]
@@ -42,11 +43,64 @@ def loss_of(cls: type[Loss]) -> Callable[[Fn], Fn]:
 
 
 @loss_of(CrossEntropy)
-def cross_entropy(loss: CrossEntropy, scores: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(loss: CrossEntropy, scores: Tensor, target: Tensor) -> Tensor:
+    """The mean over the labels that count, with their weights; a batch without such labels costs 0."""
+    weights = None if loss.weights is None else _numbers(loss.weights, scores)
+    if target.is_floating_point():
+        return _cross_entropy_of_shares(loss, scores, target, weights)
+    if loss.ignore is None and weights is None:
+        return F.cross_entropy(scores, target, label_smoothing=loss.smoothing)
+    ignored = -100 if loss.ignore is None else loss.ignore  # -100 is what PyTorch ignores by default
+    total = F.cross_entropy(
+        scores, target, weights, ignore_index=ignored, reduction="sum", label_smoothing=loss.smoothing
+    )
+    counts = target != ignored
+    if weights is None:
+        return total / counts.sum().clamp(min=1)
+    return total / (weights[target * counts] * counts).sum().clamp(min=_least(scores))
+
+
+def _cross_entropy_of_shares(loss: CrossEntropy, scores: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
+    """−Σ w·t·log softmax(scores) for shares t of the classes, divided by Σ w·t."""
+    by_class = scores.new_ones(1) if weights is None else weights
+    by_class = _by_channel(by_class, scores)
+    total = (shares * by_class).sum().clamp(min=_least(scores))
+    target = (1 - loss.smoothing) * shares + loss.smoothing / scores.shape[1] * shares.sum(1, keepdim=True)
+    return -(target * by_class * F.log_softmax(scores, 1)).sum() / total
+
+
+@loss_of(Focal)
+def focal(loss: Focal, scores: Tensor, target: Tensor) -> Tensor:
+    """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t."""
+    logs = F.log_softmax(scores, 1)
+    q = (-torch.expm1(logs)).clamp(min=_least(scores))
+    losses = -(q**loss.gamma) * logs
+    if loss.alpha is not None:
+        losses = losses * _by_channel(_numbers(loss.alpha, scores), scores)
+    if target.is_floating_point():
+        return (losses * target).sum() / target.sum().clamp(min=_least(scores))
     if loss.ignore is None:
-        return F.cross_entropy(scores, labels, label_smoothing=loss.smoothing)
-    total = F.cross_entropy(scores, labels, ignore_index=loss.ignore, reduction="sum", label_smoothing=loss.smoothing)
-    return total / (labels != loss.ignore).sum().clamp(min=1)  # a batch without labels that count costs 0
+        return losses.gather(1, target.unsqueeze(1)).mean()
+    counts = target != loss.ignore
+    of_labels = losses.gather(1, (target * counts).unsqueeze(1)).squeeze(1)
+    return (of_labels * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _least(scores: Tensor) -> float:
+    """What a sum is divided by where no label of a batch counts."""
+    least: float = torch.finfo(scores.dtype).tiny
+    return least
+
+
+def _numbers(weights: Balance, scores: Tensor) -> Tensor:
+    """Weights that training has computed or the source gives."""
+    assert isinstance(weights, tuple)
+    return scores.new_tensor(weights)
+
+
+def _by_channel(numbers: Tensor, scores: Tensor) -> Tensor:
+    """One number, or one for each channel, in a shape that multiplies (N, C, *spatial)."""
+    return numbers.reshape(-1, *[1] * (scores.dim() - 2))
 
 
 @loss_of(Mse)
@@ -66,7 +120,16 @@ def huber(loss: Huber, outputs: Tensor, target: Tensor) -> Tensor:
 
 @loss_of(Bce)
 def bce(loss: Bce, scores: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(scores, target)
+    if loss.pos_weight is None:
+        return F.binary_cross_entropy_with_logits(scores, target)
+    pos_weight = _by_channel(_numbers(loss.pos_weight, scores), scores)
+    return F.binary_cross_entropy_with_logits(scores, target, pos_weight=pos_weight)
+
+
+@loss_of(Contrastive)
+def contrastive(loss: Contrastive, distances: Tensor, target: Tensor) -> Tensor:
+    missing = (loss.margin - distances).clamp(min=0)
+    return (0.5 * ((1 - target) * distances.square() + target * missing.square())).mean()
 
 
 def batch_loss(
@@ -117,7 +180,7 @@ def _target(objective: Objective, term: Term, activations: Mapping[str, Tensor],
     if term.column is None:
         return activations[objective.input]
     target, output = targets[term.column], activations[term.node.name]
-    if term.loss.compares_with == "labels":
+    if term.loss.compares_with == "labels" and not target.is_floating_point():
         return target.reshape(output.shape[0], *output.shape[2:])
     if target.dtype == torch.uint8:
         target = target.to(torch.float32) / 255

@@ -3,7 +3,7 @@
 In: a run. Out: `StepBatch`es, read ahead and augmented. Where several processes share each batch, a process reads and
 augments only the examples that its engine names.
 
-The order of an epoch is a function of the seed and the epoch alone, and so is what augmentation does to an example of a
+The order of an epoch is a function of the seed and the epoch alone (and of the labels, if it is balanced), and so is what augmentation does to an example of a
 batch. So the examples of a step are the same after a resumption, with any number of worker processes, and with any number
 of processes that share each batch.
 """
@@ -24,8 +24,31 @@ from cnnc.training.run import Run, StepBatch
 
 
 def order_of_epoch(run: Run, epoch: int) -> NDArray[np.int64]:
-    """The indices of all training examples, in the order in which an epoch uses them."""
-    return np.random.default_rng(Stream.SHUFFLE.key(run.recipe.seed, epoch)).permutation(len(run.train))
+    """The indices of the training examples that an epoch uses, in its order: all of them, or as many from balanced classes."""
+    seed = run.recipe.seed
+    if run.recipe.data.sampling is None:
+        return np.random.default_rng(Stream.SHUFFLE.key(seed, epoch)).permutation(len(run.train))
+    return balanced_order(run.labels, np.random.default_rng(Stream.BALANCED_SAMPLING.key(seed, epoch)))
+
+
+def balanced_order(labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """As many indices as there are labels, of each class equally many, in random order.
+
+    A class with more examples than its share is drawn without repetition; one with fewer repeats each of its examples
+    equally often. Where the shares do not divide evenly, chance decides which classes get one example more. Labels below 0
+    have no class.
+
+        balanced_order(np.array([0, 0, 0, 1]), random)      # two of 0, 1 and 2, and 3 twice
+    """
+    classes = np.unique(labels[labels >= 0])
+    shares = np.full(len(classes), len(labels) // len(classes))
+    shares[random.permutation(len(classes))[: len(labels) % len(classes)]] += 1
+    chosen = []
+    for label, share in zip(classes, shares, strict=True):
+        members = np.flatnonzero(labels == label)
+        chosen += [members] * (share // len(members))
+        chosen.append(random.permutation(members)[: share % len(members)])
+    return random.permutation(np.concatenate(chosen))
 
 
 def batches_of_epoch(run: Run) -> Generator[StepBatch, None, None]:

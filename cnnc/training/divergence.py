@@ -6,7 +6,9 @@ guessing, E701 with the layer where training diverged. It changes nothing and sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,38 +67,44 @@ def check_first_loss(run: Run, loss: float) -> Diagnostic | None:
 
 
 def diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncError:
-    """E701, with the first layer whose weights, or whose activation on these feeds, are not finite."""
-    first = _not_finite(run, feeds)
+    """E701, with the first layer whose weights, or whose activation on these feeds, the engine cannot represent."""
     path = run.folder / "last.safetensors"
-    where = f"; {first.name} is the first layer that is not finite" if first is not None else ""
     saved = f"the last good checkpoint is {path}; " if path.exists() else ""
-    return CnncError(
-        Diagnostic(
-            "E701",
-            f"training diverged at epoch {epoch + 1}, step {step + 1}: the loss is not finite{where}",
-            first.span if first is not None else None,
-            help=f"{saved}try a lower learning rate, e.g. --set train.optimizer.lr={run.recipe.optimizer.lr / 10:g}",
-        )
-    )
+    advice = f"try a lower learning rate, e.g. --set train.optimizer.lr={run.recipe.optimizer.lr / 10:g}"
+    first, where = _not_finite(run, feeds), ""
+    if first is not None:
+        where = f"; {first.node.name} is the first layer that is not finite"
+        if math.isfinite(first.largest):
+            where = f"; {first.node.name} reaches {first.largest:,.0f}, and float16 ends at {run.engine.limit:,.0f}"
+            advice = "write --precision bf16, which has the range of float32"
+    message = f"training diverged at epoch {epoch + 1}, step {step + 1}: the loss is not finite{where}"
+    span = None if first is None else first.node.span
+    return CnncError(Diagnostic("E701", message, span, help=f"{saved}{advice}"))
 
 
-def _not_finite(run: Run, feeds: dict[str, Array]) -> Node | None:
-    """The first layer whose weights are not finite, else the first whose activation on these feeds is not; or None."""
+class _Beyond(NamedTuple):
+    """A layer, and the largest magnitude that it reaches."""
+
+    node: Node
+    largest: float
+
+
+def _not_finite(run: Run, feeds: dict[str, Array]) -> _Beyond | None:
+    """The first layer whose weights are not finite, else the first whose activation on these feeds is beyond the limit of
+    the engine; or None."""
     graph, weights = run.graph, run.weights
     for node in graph.nodes:
         if any(not np.isfinite(weights[f"{node.parameter_owner}.{p.name}"]).all() for p in graph.parameters(node)):
-            return node
+            return _Beyond(node, math.inf)
     if not feeds:
         return None
     activations = forward(graph, weights, feeds, keep_all=True, training=True, random=_fixed_random).values
-    return next(
-        (
-            n
-            for n in graph.nodes
-            if n.name in activations and not np.isfinite(to_channels_first(activations[n.name])).all()
-        ),
-        None,
-    )
+    for node in graph.nodes:
+        if node.name in activations:
+            largest = float(np.abs(to_channels_first(activations[node.name])).max(initial=0))
+            if not largest <= run.engine.limit or math.isinf(largest):  # also nan
+                return _Beyond(node, largest)
+    return None
 
 
 def _fixed_random(layer: str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.process_memory import resident_memory
 from cnnc.recipe.metrics import finite
 from cnnc.reference.engine import Trace
-from cnnc.training.run import Callback, Epoch, Result, Run
+from cnnc.training.run import Callback, Epoch, Run, RunResult
 from cnnc.training.run_curves import FALLING, training_run
 from cnnc.training.run_folder import line_of, metrics_before
 from cnnc.training.samples import SampleSet
@@ -110,14 +110,15 @@ class LiveMoments(Callback):
         renews = self._cost_of_all < FREE_SECONDS or self._clock() - self._looked_at >= self._cost / SHARE
         self._advance(renews, keep=True)
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         if self._looked_for is not self._run.progress:
             self._look()
         if result.stopped:
             self._finish("stopped", "The training was stopped and can be resumed.")
             return
         if self._metrics is not None and result.test is not None:
-            self._metrics = self._metrics._replace(test=finite(result.test.as_dict()))
+            numbers = {key: value for key, value in result.test.as_dict().items() if not isinstance(value, list)}
+            self._metrics = self._metrics._replace(test=finite(numbers))
         self._finish(
             "finished", f"Test {result.test}, with the weights of epoch {self._run.progress.best_epoch + 1:,}."
         )
@@ -210,6 +211,8 @@ class LiveMoments(Callback):
         run, on = self._run, f"{len(self._run.validation):,} validation {self._run.noun}"
         if not self._samples.classes:
             return
+        if run.engine.scoring_ranks.size > 1:
+            on = f"the first process's share of {on}"
         if not len(run.validation):
             count = max(1, min(COUNTED, len(run.train) // COUNTED_SHARE))
             part = run.train.select(np.arange(count))

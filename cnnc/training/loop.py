@@ -1,7 +1,7 @@
 """The training loop.
 
 In: a network with its recipe, a data set, a run folder, and for a resumed run its checkpoint. Out: checkpoints,
-metrics.jsonl, and `Result`. It prints nothing and reports to a `Callback`.
+metrics.jsonl, and `RunResult`. It prints nothing and reports to a `Callback`.
 
 Every random choice is a function of the seed, the epoch, the step and the layer, so a run that is stopped at any
 moment and resumed ends bit-identical to an uninterrupted one.
@@ -13,11 +13,12 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,11 @@ from cnnc.reference.registry import Random
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
+from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.run import Callback, Engine, Epoch, Result, Run, StepBatch, StepResult, Stopping
+from cnnc.training.run import Callback, Engine, Epoch, Run, RunResult, StepBatch, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_curves, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
@@ -50,37 +52,49 @@ SAVE_SECONDS = 300.0
 
 def open_data(
     network: Network,
-    folder: Path | None,
+    source: Path | Mapping[str, Array] | None,
     report: Callable[[str], None],
     vocabulary: Sequence[str] = (),
     download: bool = True,
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
-    `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
+    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
     Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
-    from cnnc.data import load
+    from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
-    return load(
-        recipe.data.name,
-        folder,
-        report,
-        path=recipe.data.path,
-        inputs=tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
-        input_names=tuple(node.name for node in graph.inputs),
-        output_names=graph.outputs,
-        classes=output.type.channels if first.compares_with == "labels" else 0,
-        ignore=first.ignored_label,
-        test=recipe.data.test,
-        seed=recipe.seed,
-        vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
-        vocabulary=tuple(vocabulary),
-        download=download,
-    )
+    facts: dict[str, Any] = {
+        "path": recipe.data.path,
+        "inputs": tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
+        "input_names": tuple(node.name for node in graph.inputs),
+        "output_names": graph.outputs,
+        "classes": output.type.channels if first.compares_with == "labels" else 0,
+        "ignore": first.ignored_label,
+        "test": recipe.data.test,
+        "seed": recipe.seed,
+        "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
+        "vocabulary": tuple(vocabulary),
+        "download": download,
+        "label": recipe.data.label or (),
+        "index": recipe.data.index or (),
+        "header": recipe.data.header,
+        "decimal": recipe.data.decimal,
+        "background": recipe.data.background,
+        "value_range": recipe.data.range,
+        "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,
+        "output": output.type,
+        "labels": recipe.data.labels,
+        "masks": recipe.data.masks,
+        "colours": recipe.data.colours or (),
+        "class_names": recipe.data.classes or (),
+    }
+    if isinstance(source, Mapping):
+        return arrays.read(Request(report=report, **facts), source)
+    return load(recipe.data.name, source, report, **facts)
 
 
 def start(
@@ -90,13 +104,13 @@ def start(
 
     `engine` computes its steps, by default with NumPy.
 
-    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E904 where
-    the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
     recipe = require_recipe(network.recipe, network.name)
-    train, validation = split(data.train, recipe.data.val, recipe.seed)
+    train, validation = training_and_validation(data, recipe.data.val, recipe.seed)
     if not len(train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")
     if recipe.stop is not None and not len(validation):
@@ -108,14 +122,29 @@ def start(
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
-    objective = Objective(graph, recipe, data)
+    objective = Objective(graph, recipe, data, train)
+    recipe = objective.recipe
     origin = resume.origin if resume is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
     )
+    if recipe.data.sampling is not None:
+        _require_classes(run)
     engine.prepare(run)
     return run
+
+
+def _require_classes(run: Run) -> None:
+    """Raises CnncError E521 where no training example has a class that could be sampled."""
+    if not (run.labels >= 0).any():
+        message = "`sampling=balanced` finds no training example whose label counts"
+        raise CnncError.of("E521", message, span=run.recipe.spans.get("data"), help="leave `sampling=balanced` out")
+
+
+def training_and_validation(data: Dataset, share: float, seed: int) -> tuple[Split, Split]:
+    """The examples to train on and those of validation: as the files of the data divide them, else drawn by `split`."""
+    return (data.train, data.validation) if data.validation is not None else split(data.train, share, seed)
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
@@ -126,7 +155,7 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     return train.select(rest), train.select(validation)
 
 
-def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> Result:
+def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> RunResult:
     """Trains to the end, or until `stopping` asks to stop; saves checkpoints on the way.
 
     The caller holds the lock of the run's folder (`run_folder.new_folder`, `run_lock.locked`).
@@ -148,7 +177,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         save_network(run)
         callback.on_start(run)
         if run.progress == Progress():
-            for warning in check_batches(run):
+            for warning in (*check_batches(run), *check_classes(run)):
                 callback.on_warning(run, warning)
         meter, first = MemoryMeter(run.state_bytes), run.progress.epoch
         try:
@@ -156,7 +185,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 start_time, examples_before = time.perf_counter(), run.progress.seen
                 if not _epoch(run, callback, stopping):
                     save(run, "last")
-                    return _ended(Result(run, True, None), callback)
+                    return _ended(RunResult(run, True, None), callback)
                 seconds = time.perf_counter() - start_time
                 _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
         finally:
@@ -164,12 +193,15 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 save_curves(run, metrics)  # the last epochs too
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
-        test = run.objective.measure(run.engine.runner(run, best), run.data.test, ranks=run.engine.scoring_ranks)
-        save_test(run, metrics, test)
-        return _ended(Result(run, False, test, growth), callback)
+        runner = run.engine.runner(run, best)
+        test, matrix = run.objective.measure_classes(runner, run.data.test, run.engine.scoring_ranks)
+        save_test(run, metrics, test, matrix)
+        for warning in check_predictions(run, matrix):
+            callback.on_warning(run, warning)
+        return _ended(RunResult(run, False, test, growth, matrix), callback)
 
 
-def _ended(result: Result, callback: Callback) -> Result:
+def _ended(result: RunResult, callback: Callback) -> RunResult:
     callback.on_end(result)
     return result
 

@@ -1,7 +1,7 @@
 """The losses: the mean over a batch, and its gradient, in a table keyed by the classes of recipe/losses.py.
 
 In: the statement, activations and targets, channels last as inside the engine: (N, C), or (N, *spatial, C) with label
-maps of (N, *spatial). Out: `LossValue`.
+maps of (N, *spatial), or with probabilities of the classes, of the shape of the activations. Out: `LossValue`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
+from cnnc.recipe.losses import L1, Balance, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
 from cnnc.reference.activation import logistic
 
 
@@ -46,9 +46,85 @@ def compute_loss(loss: Loss, activations: Array, target: Array) -> LossValue:
     return LOSSES[type(loss)](loss, activations, target)
 
 
+def averaged_count(loss: Loss, target: Array) -> float:
+    """What the mean of a loss over these targets divides by, up to a constant: the labels that count, with their weights in
+    `cross_entropy weights=`; the examples where every label counts."""
+    if loss.counts_every_label:
+        return len(target)
+    weights = loss.weights if isinstance(loss, CrossEntropy) else None
+    if target.dtype.kind == "f":
+        by_class = target.reshape(-1, target.shape[-1]).sum(0, dtype=np.float64)
+        return float(by_class.sum() if weights is None else by_class @ _numbers(weights, np.float64))
+    labels = target.reshape(-1)
+    labels = labels if loss.ignored_label is None else labels[labels != loss.ignored_label]
+    return len(labels) if weights is None else float(_numbers(weights, np.float64)[labels].sum())
+
+
 @loss_of(CrossEntropy)
-def _cross_entropy(loss: CrossEntropy, scores: Array, labels: Array) -> LossValue:
-    return cross_entropy(scores, labels, loss.smoothing, loss.ignore)
+def _cross_entropy(loss: CrossEntropy, scores: Array, target: Array) -> LossValue:
+    """`cross_entropy` of labels; with weights w or shares t of the classes −Σ w·t·log softmax(scores), divided by Σ w·t."""
+    if loss.weights is None and target.dtype.kind != "f":
+        return cross_entropy(scores, target, loss.smoothing, loss.ignore)
+    flat = scores.reshape(-1, scores.shape[-1])
+    shares = _class_shares(target, flat, loss.ignore)
+    weights = np.ones(flat.shape[1], flat.dtype) if loss.weights is None else _numbers(loss.weights, flat.dtype)
+    total = _divisor((shares * weights).sum(dtype=np.float64))
+    if loss.smoothing:
+        spread = loss.smoothing / flat.shape[1] * shares.sum(-1, keepdims=True)
+        shares = (1 - loss.smoothing) * shares + spread
+    weighted, logs = shares * weights, _log_softmax(flat)
+    gradient = np.exp(logs) * weighted.sum(-1, keepdims=True) - weighted
+    value = float(-(weighted * logs).sum(dtype=np.float64) / total)
+    return LossValue(value, (gradient / flat.dtype.type(total)).reshape(scores.shape))
+
+
+@loss_of(Focal)
+def _focal(loss: Focal, scores: Array, target: Array) -> LossValue:
+    """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t.
+
+    With q = 1 − p, the derivative with respect to log p is α·t·q^γ·(γ·p·log p/q − 1).
+    """
+    flat = scores.reshape(-1, scores.shape[-1])
+    shares = _class_shares(target, flat, loss.ignore)
+    total = _divisor(shares.sum(dtype=np.float64))
+    if loss.alpha is not None:
+        shares = shares * _numbers(loss.alpha, flat.dtype)
+    logs = _log_softmax(flat)
+    p = np.exp(logs)
+    q = np.maximum(-np.expm1(logs), np.finfo(flat.dtype).tiny)
+    factor = shares * q ** flat.dtype.type(loss.gamma)
+    by_log = factor * (flat.dtype.type(loss.gamma) * p * logs / q - 1)
+    gradient = (by_log - p * by_log.sum(-1, keepdims=True)) / flat.dtype.type(total)
+    return LossValue(float(-(factor * logs).sum(dtype=np.float64) / total), gradient.reshape(scores.shape))
+
+
+def _class_shares(target: Array, scores: Array, ignore: int | None) -> Array:
+    """The target of each row of scores (R, C) as shares of the classes (R, C); all are 0 where it does not count."""
+    rows, classes = scores.shape
+    if target.dtype.kind == "f":
+        return target.reshape(rows, classes).astype(scores.dtype, copy=False)
+    labels = target.reshape(-1)
+    counts = np.ones(rows, bool) if ignore is None else labels != ignore
+    shares = np.zeros((rows, classes), scores.dtype)
+    shares[np.flatnonzero(counts), labels[counts]] = 1
+    return shares
+
+
+def _divisor(total: float) -> float:
+    """The total, or 1 where no label of a batch counts: it then costs nothing."""
+    return float(total) or 1.0
+
+
+def _log_softmax(scores: Array) -> Array:
+    shifted = scores - scores.max(-1, keepdims=True)
+    logs: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return logs
+
+
+def _numbers(weights: Balance | None, dtype: Any) -> Array:
+    """Weights that training has computed or the source gives."""
+    assert isinstance(weights, tuple)
+    return np.array(weights, dtype)
 
 
 def cross_entropy(scores: Array, labels: Array, smoothing: float = 0.0, ignore: int | None = None) -> LossValue:
@@ -102,9 +178,33 @@ def _huber(loss: Huber, outputs: Array, target: Array) -> LossValue:
 
 @loss_of(Bce)
 def _bce(loss: Bce, scores: Array, target: Array) -> LossValue:
-    """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t."""
-    losses = np.maximum(scores, 0) - scores * target + np.log1p(np.exp(-np.abs(scores)))
-    return _mean(scores, losses, logistic(scores) - target)
+    """max(x, 0) − x·t + log(1 + exp(−|x|)), which cannot overflow; its gradient is sigmoid(x) − t.
+
+    The positive part, t·log(1 + exp(−x)), is multiplied by its weight.
+    """
+    rest = np.log1p(np.exp(-np.abs(scores)))
+    if loss.pos_weight is None:
+        losses = np.maximum(scores, 0) - scores * target + rest
+        return _mean(scores, losses, logistic(scores) - target)
+    positive = target * _numbers(loss.pos_weight, scores.dtype)
+    losses = positive * (np.maximum(-scores, 0) + rest) + (1 - target) * (np.maximum(scores, 0) + rest)
+    return _mean(scores, losses, (positive + 1 - target) * logistic(scores) - positive)
+
+
+@loss_of(Contrastive)
+def _contrastive(loss: Contrastive, distances: Array, target: Array) -> LossValue:
+    """½·((1 − t)·d² + t·h²) with h = max(margin − d, 0); its gradient is (1 − t)·d − t·h."""
+    missing = np.maximum(loss.margin - distances, 0)
+    losses = 0.5 * ((1 - target) * np.square(distances) + target * np.square(missing))
+    return _mean(distances, losses, (1 - target) * distances - target * missing)
+
+
+def measured_outputs(loss: Loss, outputs: Array) -> Array:
+    """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
+    if isinstance(loss, Contrastive):
+        in_margins: Array = np.minimum(outputs / outputs.dtype.type(loss.margin), 1)
+        return in_margins
+    return outputs
 
 
 def _mean(activations: Array, losses: Array, gradient: Array) -> LossValue:

@@ -12,7 +12,20 @@ from typing import Self, TypeVar
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+from cnnc.recipe.metrics import (
+    Accuracy,
+    BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
+    MacroF1,
+    MeanAbsoluteError,
+    MeanIou,
+    MeanSquaredError,
+    Metric,
+    Psnr,
+    Top5,
+)
 
 
 class MetricCounter:
@@ -31,8 +44,8 @@ class MetricCounter:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
-    def value(self) -> float:
-        """The metric over all batches so far."""
+    def value(self, of: int | None = None) -> float:
+        """The metric over all batches so far; of one class for a metric that has one for each."""
         raise NotImplementedError
 
 
@@ -84,7 +97,7 @@ class AccuracyCounter(MetricCounter):
         self.correct += correct
         self.total += total
 
-    def value(self) -> float:
+    def value(self, of: int | None = None) -> float:
         return self.correct / max(1, self.total)
 
 
@@ -102,7 +115,7 @@ class Top5Counter(MetricCounter):
         self.correct += int((hits if ignored is None else hits & (target.reshape(-1) != ignored)).sum())
         self.total += count_correct(outputs, target, ignored)[1]
 
-    def value(self) -> float:
+    def value(self, of: int | None = None) -> float:
         return self.correct / max(1, self.total)
 
 
@@ -121,7 +134,7 @@ class MeanErrorCounter(MetricCounter):
         self.errors += float(self.error(outputs - target).sum(dtype=np.float64))
         self.elements += outputs.size
 
-    def value(self) -> float:
+    def value(self, of: int | None = None) -> float:
         return self.errors / max(1, self.elements)
 
 
@@ -147,7 +160,7 @@ class MeanAbsoluteErrorCounter(MeanErrorCounter):
 class PsnrCounter(MeanSquaredErrorCounter):
     """10·log10(1/MSE), in decibels, for values from 0 to 1."""
 
-    def value(self) -> float:
+    def value(self, of: int | None = None) -> float:
         mse = super().value()
         return 10 * math.log10(1 / mse) if mse else math.inf
 
@@ -178,23 +191,101 @@ class Confusion:
         self.matrix = pairs if self.matrix is None else self.matrix + pairs
 
 
-@counter_of(MeanIou)
-class MeanIouCounter(MetricCounter):
-    """`mean_iou` of the confusion matrix over all batches."""
+class ConfusionCounter(MetricCounter):
+    """A metric that is computed from the confusion matrix over all batches."""
 
     def __init__(self) -> None:
         self.confusion = Confusion()
 
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        """The metric of each class (C,) of a confusion matrix; NaN for a class that does not enter the mean."""
+        raise NotImplementedError
+
     def add(self, outputs: Array, target: Array, ignored: int | None) -> None:
         self.confusion.add(outputs, target, ignored)
 
-    def value(self) -> float:
-        return mean_iou(self.confusion.matrix) if self.confusion.matrix is not None else 0.0
+    def value(self, of: int | None = None) -> float:
+        if self.confusion.matrix is None:
+            return 0.0
+        values = self.of_classes(self.confusion.matrix)
+        if of is not None:
+            return float(np.nan_to_num(values[of]))
+        entering = values[~np.isnan(values)]
+        return float(entering.mean()) if len(entering) else 0.0
 
 
-def mean_iou(confusion: Array) -> float:
-    """Mean intersection over union of the classes that occur (Everingham et al. 2015), from a confusion matrix (C, C)."""
-    intersection = np.diag(confusion)
-    union = confusion.sum(0) + confusion.sum(1) - intersection
-    occurs = union > 0
-    return float((intersection[occurs] / union[occurs]).mean()) if occurs.any() else 0.0
+@counter_of(MeanIou)
+class MeanIouCounter(ConfusionCounter):
+    """Intersection over union."""
+
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        return _ratio(np.diag(confusion), _predicted(confusion) + _labelled(confusion) - np.diag(confusion))
+
+
+@counter_of(ClassPrecision)
+class PrecisionCounter(ConfusionCounter):
+    """The correct predictions of a class relative to all predictions of it."""
+
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        return _of_occurring(confusion, _ratio(np.diag(confusion), _predicted(confusion)))
+
+
+@counter_of(ClassRecall)
+class RecallCounter(ConfusionCounter):
+    """The correct predictions of a class relative to its labels."""
+
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        return _of_occurring(confusion, _ratio(np.diag(confusion), _labelled(confusion)))
+
+
+@counter_of(ClassF1)
+@counter_of(MacroF1)
+class F1Counter(ConfusionCounter):
+    """2·precision·recall/(precision + recall)."""
+
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        return _ratio(2 * np.diag(confusion), _predicted(confusion) + _labelled(confusion))
+
+
+@counter_of(BalancedAccuracy)
+class BalancedAccuracyCounter(ConfusionCounter):
+    """The recall of the classes that have examples."""
+
+    @staticmethod
+    def of_classes(confusion: Array) -> Array:
+        return _ratio(np.diag(confusion), _labelled(confusion))
+
+
+def _predicted(confusion: Array) -> Array:
+    predicted: Array = confusion.sum(0)
+    return predicted
+
+
+def _labelled(confusion: Array) -> Array:
+    labelled: Array = confusion.sum(1)
+    return labelled
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """part/whole, NaN where the whole is 0."""
+    ratio: Array = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratio
+
+
+def _of_occurring(confusion: Array, values: Array) -> Array:
+    """The values of classes that occur as a label or prediction, with 0 for those that are not defined."""
+    occurs = _predicted(confusion) + _labelled(confusion) > 0
+    return np.where(occurs, np.nan_to_num(values), np.nan)
+
+
+def score_of(metric: type[Metric], confusion: Array) -> float:
+    """A metric that is computed from a confusion matrix (C, C)."""
+    counter = COUNTERS[metric]()
+    assert isinstance(counter, ConfusionCounter)
+    counter.confusion.matrix = confusion
+    return counter.value()

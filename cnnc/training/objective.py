@@ -15,16 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.intervals import Interval, wilson
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
-from cnnc.recipe.losses import Loss
-from cnnc.recipe.metrics import format_metric, metric_named
+from cnnc.recipe.losses import BALANCED, Loss
+from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named, metric_text
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
 from cnnc.reference.layout import to_channels_last
-from cnnc.training.losses import compute_loss
+from cnnc.training.balance import balanced
+from cnnc.training.losses import compute_loss, measured_outputs
 from cnnc.training.metrics import COUNTERS, Confusion, MetricCounter, count_by_class, count_correct
 from cnnc.training.ranks import ALONE, Ranks
 
@@ -46,7 +48,8 @@ class Score(NamedTuple):
     """A network's score on a set of examples: the mean loss, and the metric that decides which epoch is best.
 
     `right` of `total` predictions are correct (pixels, for label maps; 0 where no loss compares with labels); `value`
-    is the metric where it is not the accuracy; `others` are the further metrics.
+    is the metric where it is not the accuracy; `others` are the further metrics. `examples` is the number of examples, 0
+    without classes.
     """
 
     right: int
@@ -55,6 +58,12 @@ class Score(NamedTuple):
     metric: str = "accuracy"
     value: float | None = None
     others: tuple[tuple[str, float], ...] = ()
+    examples: int = 0
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % interval of the accuracy; None where predictions are not those of whole examples, as for label maps."""
+        return wilson(self.right, self.total) if 0 < self.total <= self.examples else None
 
     @property
     def accuracy(self) -> float:
@@ -71,13 +80,14 @@ class Score(NamedTuple):
         """The value of the metric, negated where less is better."""
         return -self.result if metric_named(self.metric).less_is_better else self.result
 
-    def as_dict(self) -> dict[str, float]:
-        """The score for JSON: the loss, every metric by its name, and the counts of the accuracy."""
+    def as_dict(self) -> dict[str, Any]:
+        """The score for JSON: the loss, every metric by its name, the counts of the accuracy, and its interval if it has one."""
         counts = {"right": self.right, "total": self.total, "loss": self.loss, self.metric: self.result}
-        return {**counts, **dict(self.others)}
+        interval = {"accuracy_interval": list(self.interval)} if self.interval is not None else {}
+        return {**counts, **dict(self.others), **interval}
 
     def __str__(self) -> str:
-        return f"{self.metric} {format_metric(self.metric, self.result)}"
+        return f"{metric_text(self.metric)} {format_metric(self.metric, self.result)}"
 
 
 class Term(NamedTuple):
@@ -118,21 +128,50 @@ class ScoreSums:
 
 
 class Objective:
-    """The losses and metrics of a recipe on a graph. Raises CnncError E610 where an output does not fit its targets."""
+    """The losses and metrics of a recipe on a graph. Raises CnncError E610 where an output does not fit its targets.
 
-    def __init__(self, graph: Graph, recipe: Recipe, data: Dataset) -> None:
+    `train` is the training share of the data, from which weights that are `balanced` are computed (default: its training
+    data); in `recipe` they are numbers.
+    """
+
+    def __init__(self, graph: Graph, recipe: Recipe, data: Dataset, train: Split | None = None) -> None:
         self.graph = graph
-        self.recipe = recipe
         columns = len(data.train.targets)
-        self.terms = tuple(term_of(graph, loss, columns) for loss in recipe.losses)
-        self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
-        self.input = graph.inputs[0].name
-        for term in self.terms:
+        terms = [term_of(graph, loss, columns) for loss in recipe.losses]
+        for term in terms:
             _check(term, data)
+        self.terms = tuple(_balanced(term, data.train if train is None else train) for term in terms)
+        self.recipe = recipe.replace(losses=tuple(term.loss for term in self.terms))
+        self.term_by_target = {term.loss.compares_with: term for term in reversed(self.terms)}  # the first of each
+        self.metric_class = {name: self._class_number(name, data) for name in recipe.metrics or (recipe.metric,)}
+        """Each metric by name, with the number of its class, None for one of all classes."""
+        self.input = graph.inputs[0].name
         reads_input = any(term.column is None for term in self.terms)
         names = [term.node.name for term in self.terms] + ([self.input] if reads_input else [])
         self.activations = tuple(dict.fromkeys(names))
         """The names of the layers whose activations the losses read."""
+
+    def class_names(self, data: Dataset) -> tuple[str, ...]:
+        """The names of the classes that the first loss on labels tells apart, or their numbers; () without such a loss."""
+        term = self.term_by_target.get("labels")
+        if term is None:
+            return ()
+        count = term.node.type.channels
+        is_named = term.column == 0 and len(data.classes) == count
+        return data.classes if is_named else tuple(map(str, range(count)))
+
+    def _class_number(self, metric: str, data: Dataset) -> int | None:
+        """The class of a metric of one class. Raises CnncError E610 where there is no such class."""
+        name, names = class_of_metric(metric), self.class_names(data)
+        if name is None:
+            return None
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < len(names):
+            return int(name)
+        help = f"the classes are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        message = f"{data.name} has no class `{name}` for `metric {metric_named(metric).kind}`"
+        raise CnncError.of("E610", message, span=self.recipe.spans.get("metric"), help=help)
 
     @property
     def is_classifier(self) -> bool:
@@ -226,18 +265,39 @@ class Objective:
 
     def measure(self, run: Runner, examples: Split, observer: Observer | None = None, ranks: Ranks = ALONE) -> Score:
         """The score on examples of the network or of an exported model of it; each of `ranks` computes a share of the batches."""
-        sums, *others = ranks.gather(self._sums(run, ranks.share(self.batches(examples)), observer))
+        return self._score(self._sums(run, examples, observer, ranks), examples)
+
+    def measure_classes(self, run: Runner, examples: Split, ranks: Ranks = ALONE) -> tuple[Score, list[list[int]]]:
+        """`measure`, and how often each class (row) was predicted as each class (column); [] where no loss compares with labels."""
+        term, counts = self.term_by_target.get("labels"), Confusion()
+
+        def count(trace: Trace, targets: tuple[Array, ...]) -> None:
+            if term is not None:
+                labels = self._target(term, trace.values, targets)
+                counts.add(trace.values[term.node.name], labels, term.loss.ignored_label)
+
+        sums = self._sums(run, examples, count, ranks)
+        first, *others = ranks.gather(counts)
+        whole = sum(others, first).matrix
+        return self._score(sums, examples), [] if whole is None else whole.tolist()
+
+    def _score(self, sums: ScoreSums, examples: Split) -> Score:
+        (first, value), *further = [(n, counter.value(self.metric_class[n])) for n, counter in sums.counters.items()]
+        total, mean = sums.total or len(examples), sums.loss / max(1, len(examples))
+        first_value, judged = None if first == "accuracy" else value, len(examples) if self.is_classifier else 0
+        return Score(sums.right, total, mean, first, first_value, tuple(further), judged)
+
+    def _sums(self, run: Runner, examples: Split, observer: Observer | None, ranks: Ranks) -> ScoreSums:
+        """The sums over all batches, of which each of `ranks` computes a share."""
+        sums, *others = ranks.gather(self._sums_of(run, ranks.share(self.batches(examples)), observer))
         for other in others:
             sums.merge(other)
-        (first, value), *further = [(name, counter.value()) for name, counter in sums.counters.items()]
-        total, mean = sums.total or len(examples), sums.loss / max(1, len(examples))
-        return Score(sums.right, total, mean, first, None if first == "accuracy" else value, tuple(further))
+        return sums
 
-    def _sums(
+    def _sums_of(
         self, run: Runner, batches: Iterator[tuple[Feeds, tuple[Array, ...]]], observer: Observer | None
     ) -> ScoreSums:
-        metrics = self.recipe.metrics or (self.recipe.metric,)
-        sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in metrics})
+        sums = ScoreSums({name: COUNTERS[metric_named(name)]() for name in self.metric_class})
         for feeds, targets in batches:
             trace = run(feeds)
             sums.loss += self.batch(trace, targets).loss * len(next(iter(feeds.values())))
@@ -255,30 +315,12 @@ class Objective:
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
         if term.loss.compares_with == "values" and term.node is not term.output:
             outputs = OUTPUTS[term.output.op.keyword](outputs)
-        counter.add(outputs, target, term.loss.ignored_label)
+        counter.add(measured_outputs(term.loss, outputs), target, term.loss.ignored_label)
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
         """The examples in batches: inputs by name, and targets."""
         for inputs, targets in examples.batches(list(self.parts(examples))):
             yield feeds_of(self.graph, inputs), targets
-
-
-def confusion(objective: Objective, run: Runner, examples: Split) -> list[list[int]]:
-    """How often each class (row) was predicted as each class (column).
-
-    Raises CnncError E609 for a network that is not a classifier.
-    """
-    term = objective.term_by_target.get("labels")
-    if term is None:
-        raise CnncError.of("E609", "only a classifier has a confusion matrix")
-    counts = Confusion()
-    for feeds, targets in objective.batches(examples):
-        trace = run(feeds)
-        labels = objective._target(term, trace.values, targets)
-        counts.add(trace.values[term.node.name], labels, term.loss.ignored_label)
-    assert counts.matrix is not None
-    matrix: list[list[int]] = counts.matrix.tolist()
-    return matrix
 
 
 _TINY = np.finfo(np.float32).tiny
@@ -324,6 +366,14 @@ def term_of(graph: Graph, loss: Loss, columns: int) -> Term:
         raise CnncError(Diagnostic("E610", "the data has no targets for this output", output.span, help=help))
     index = graph.outputs.index(output.name)
     return Term(loss, node, output, index if index < columns else 0)
+
+
+def _balanced(term: Term, train: Split) -> Term:
+    """The loss with numbers in place of `balanced`."""
+    if term.loss.balance != BALANCED:
+        return term
+    column = (train.inputs[:1] if term.column is None else train.targets[term.column :])[0]
+    return term._replace(loss=balanced(term.loss, term.node.type.channels, column))
 
 
 def _check(term: Term, data: Dataset) -> None:
@@ -372,7 +422,8 @@ def _labels_problem(term: Term, data: Dataset) -> tuple[str, str]:
         return problem, "labels are numbers of classes: save `y.argmax(1)`" if target.shape[1:] == shape else ""
     if term.column == 0 and data.classes and shape[0] != len(data.classes):
         return f"{data.name} has {len(data.classes)} classes; the output has {shape[0]}", ""
-    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in (data.train, data.test))
+    parts = [part for part in (data.train, data.validation, data.test) if part is not None]
+    largest = max(_range(part.targets[term.column], term.loss.ignored_label)[1] for part in parts)
     if largest >= shape[0]:
         return f"{data.name} has the label {largest:g}; the output has {shape[0]} classes", "labels count from 0"
     return "", ""

@@ -1,21 +1,25 @@
 """The state of a training run, the engine that computes its steps, its results, and the callbacks that it reports to.
 
-`loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
+`loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `RunResult`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnnc.core.arrays import Array, Rows, Weights
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.data.dataset import Dataset, Split
-from cnnc.diagnostics import Diagnostic
+from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.for_training import for_training
 from cnnc.graph.graph import Graph, verify
 from cnnc.network import Network
@@ -59,6 +63,11 @@ class Engine:
 
     name: ClassVar[str]
     ranks: Ranks = ALONE
+
+    @property
+    def limit(self) -> float:
+        """The largest number that activations can have."""
+        return math.inf
 
     @property
     def provider(self) -> str:
@@ -145,6 +154,24 @@ class Run:
         """The graph that a training step runs."""
         return verify(for_training(self.graph, self.objective.activations))
 
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of each training example, -1 where it does not count.
+
+        Raises CnncError E521 where examples do not have one label each.
+        """
+        term = self.objective.term_by_target.get("labels")
+        column = self.train.targets[term.column] if term is not None and term.column is not None else None
+        if term is None or column is None or math.prod(column.shape[1:]) != 1:
+            has = "values" if term is None else "label maps"
+            message = f"`sampling=balanced` needs one label per example; {self.data.name} has {has}"
+            help = "leave `sampling=balanced` out"
+            if term is not None:
+                help += f"; `loss {term.loss.kind}` can weigh the classes instead"
+            raise CnncError.of("E521", message, span=self.recipe.spans.get("data"), help=help)
+        labels = np.asarray(column[:]).reshape(len(column))
+        return labels if term.loss.ignored_label is None else np.where(labels == term.loss.ignored_label, -1, labels)
+
     @property
     def ranks(self) -> Ranks:
         """The processes that train this run together."""
@@ -164,7 +191,7 @@ class Run:
     @property
     def noun(self) -> str:
         """What the examples are called."""
-        return "images" if self.graph.inputs[0].type.rank == 2 else "examples"
+        return "images" if len(self.graph.inputs) == 1 and self.graph.inputs[0].type.rank == 2 else "examples"
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate of a step; epochs and steps count from 0."""
@@ -191,16 +218,18 @@ class Run:
         return growth, peak
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """The end of a run. `test` is the score of the best weights on the test set, None where the run was stopped.
 
-    `memory` is the growth of the process in bytes during training, None where the system does not say.
+    `memory` is the growth of the process in bytes during training, None where the system does not say. `confusion` says how often
+    each class (row) of the test set was predicted as each class (column); it is empty where no loss compares with labels.
     """
 
     run: Run
     stopped: bool
     test: Score | None
     memory: int | None = None
+    confusion: Sequence[Sequence[int]] = ()
 
 
 class Epoch(NamedTuple):
@@ -244,7 +273,7 @@ class Callback:
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         """Called at the end of training, also where it was stopped; not after an error."""
 
     def close(self) -> None:
@@ -277,7 +306,7 @@ class Callbacks(Callback):
         for callback in self._all:
             callback.on_epoch(run, epoch)
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         for callback in self._all:
             callback.on_end(result)
 

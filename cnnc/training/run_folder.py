@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import join
@@ -21,6 +21,7 @@ import numpy as np
 
 from cnnc.core.files import make_folder, read_bytes, umask, write_atomic, write_error
 from cnnc.core.versions import versions
+from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import finite
 from cnnc.reference.parallel.threads import thread_count
@@ -162,6 +163,7 @@ def save(run: Run, name: str) -> Path:
             run.engine.name,
             run.engine.provider,
             run.engine.options,
+            run.data.name if run.data.name == arrays.NAME else "",
         ),
     )
     return path
@@ -186,13 +188,16 @@ def save_metrics(run: Run, lines: list[str]) -> None:
         run.next_curves = end + 20 * (end - start)
 
 
-def save_test(run: Run, lines: list[str], score: Score) -> None:
-    """Writes the score of the best weights on the test set to test.json, and adds it to curves.svg."""
+def save_test(run: Run, lines: list[str], score: Score, confusion: Sequence[Sequence[int]] = ()) -> None:
+    """Writes the score of the best weights on the test set to test.json, and adds it to curves.svg; writes the closing report."""
     if not run.ranks.is_first:
         return
     facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
     write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
     save_curves(run, lines, facts)
+    from cnnc.training.report_page import save_closing
+
+    save_closing(run, lines, score, confusion)
 
 
 def save_curves(run: Run, lines: list[str], score: Mapping[str, float] = MappingProxyType({})) -> None:

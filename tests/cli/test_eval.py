@@ -49,7 +49,8 @@ def test_a_model_prints_the_same_line_as_its_run(deployed: Path) -> None:
     first = runs.splitlines()[0]
     assert first.startswith("npz: test iou ")
     assert ", accuracy " in first
-    assert model == first.partition(", loss")[0] + " on cpu\n"
+    assert model.splitlines()[0] == first.partition(", loss")[0] + " on cpu"
+    assert model.splitlines()[1] == runs.splitlines()[1]
 
 
 def test_eval_where_the_data_have_moved(deployed: Path, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def test_the_main_job(cnnc: Cnnc, tmp_path: Path) -> None:
     assert lines[0].startswith(
         "Small: 1,036 parameters, 1,293 training images, 144 validation images, 2 epochs of 11 steps"
     )
-    assert [line.split()[1] for line in lines[1:]] == ["1/2", "2/2"], "one line an epoch"
+    assert [line.split()[1] for line in lines[1:] if not line.startswith("note: ")] == ["1/2", "2/2"], (
+        "one line an epoch"
+    )
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert done.stdout.count("test accuracy") == 1
@@ -51,9 +53,11 @@ def test_a_run_that_ends_early_says_so(cnnc: Cnnc) -> None:
     options = ("--set", "train.stop.patience=1", "--set", "train.optimizer.lr=1e-30", "--set", "train.epochs=9")
     done = cnnc("train", "small.cnn", "--run", "run", *options)
     message = "stopped after epoch 2: no improvement since epoch 1 (stop patience=1)"
-    assert done.stderr.splitlines()[-1] == message
+    epochs = [line for line in done.stderr.splitlines() if line.startswith(("epoch", "stopped"))]
+    assert epochs[-1] == message
     again = cnnc("train", "--resume", "run")
-    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, message)
+    assert again.returncode == 0
+    assert message in again.stderr.splitlines()
     assert again.stdout == done.stdout
 
 
@@ -284,4 +288,5 @@ def test_counts_follow_the_metric_they_belong_to(cnnc: Cnnc, tmp_path: Path) -> 
         (tmp_path / "maps.cnn").write_text(text.format(metrics))
         assert re.search(expected, cnnc("train", "maps.cnn").stdout)
     scores = json.loads(cnnc("train", "maps.cnn", "--set", "train.metric=iou", "--json").stdout)["test"]
-    assert set(scores) == {"right", "total", "loss", "iou"}
+    of_classes = {"confusion", "classes", "macro_f1", "balanced_accuracy"}
+    assert set(scores) == {"right", "total", "loss", "iou", *of_classes}

@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnc.data import image_column, image_decoder, load
+from cnnc.data import Request, image_column, image_decoder, load
 from cnnc.data.file_tree import open_tree
-from cnnc.data.image_file import NotAnImage, decode_image
+from cnnc.data.image_decoder import ruled_files
+from cnnc.data.image_file import NotAnImage, PixelRule, decode_image
+from cnnc.data.prediction_inputs import InputSpec, read_file
 from cnnc.diagnostics import CnncError
+from cnnc.training.loop import training_and_validation
 from tests.data.conftest import data_folder, loaded_and_reported, refused, takes
 
 GREY = (takes(1, 4, 6),)
@@ -85,21 +88,83 @@ def test_one_folder_per_class(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("name", ["test", "val", "valid", "validation"])
+@pytest.mark.parametrize("name", ["test", "Testing"])
 def test_a_given_test_split(tmp_path: Path, name: str) -> None:
     for place in as_folder_and_zip(tmp_path, with_test_split(name)):
         data, lines = loaded_and_reported("images", place, inputs=GREY)
         assert values(data.train.inputs[0]) == [0, 1, 2, 3, 4, 5, 100, 101, 102, 103]
         assert values(data.test.inputs[0]) == [50, 150]
         assert data.test.labels.tolist() == [0, 1]
+        assert data.validation is None
         assert lines[-1] == "PLACE: 10 training and 2 test examples"
 
 
-def test_a_further_split_is_reported_and_not_read(tmp_path: Path) -> None:
-    place = folder_of(tmp_path, {**with_test_split(), "val/cat/b.png": encoded_image(1)})
-    data, lines = loaded_and_reported("images", place, inputs=GREY)
-    assert (len(data.train), len(data.test)) == (10, 2)
-    assert "PLACE/val is not read: training reads train" in lines
+@pytest.mark.parametrize("name", ["val", "VALID", "Validation"])
+def test_a_given_validation_share_is_used(tmp_path: Path, name: str) -> None:
+    for place in as_folder_and_zip(tmp_path, with_test_split(name)):
+        data, lines = loaded_and_reported("images", place, inputs=GREY)
+        assert data.validation is not None
+        assert values(data.validation.inputs[0]) == [50, 150]
+        assert sorted(values(data.train.inputs[0]) + values(data.test.inputs[0])) == [
+            0,
+            1,
+            2,
+            3,
+            4,
+            5,
+            100,
+            101,
+            102,
+            103,
+        ]
+        assert training_and_validation(data, 0.5, 0) == (data.train, data.validation)
+        assert lines[-1] == (
+            "PLACE: 8 training, 2 validation and 2 test examples (test fraction 0.1 of training, seed 0)"
+        )
+
+
+def test_three_given_shares(tmp_path: Path) -> None:
+    files = {**with_test_split(), "val/cat/b.png": encoded_image(1), "valid/cat/b.png": encoded_image(2)}
+    data, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 1, 2)
+    assert lines[-2:] == [
+        "PLACE: 10 training, 1 validation and 2 test examples",
+        "PLACE: the validation share has no example of dog",
+    ]
+    assert "PLACE/valid is not read: training reads train" in lines
+
+
+@pytest.mark.parametrize("names", [("train_set", "test_set"), ("seg_train/seg_train", "seg_test/seg_test")])
+def test_folders_that_hold_the_same_folders_are_shares(tmp_path: Path, names: tuple[str, str]) -> None:
+    files = {f"{share}/{name}": image for share in names for name, image in by_class().items()}
+    data, _ = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    assert data.classes == ("cat", "dog")
+    assert len(data.train) == len(data.test) == 10
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("monday", "tuesday"), "monday and tuesday both hold the folders cat, dog, so they are not classes | name"),
+        (("test", "val"), "test and val both hold the folders cat, dog, so they are not classes | name"),
+        (("train/a", "train/b", "test/a"), "a and b both hold the folders cat, dog, so they are not classes | put"),
+    ],
+)
+def test_folders_that_hold_the_same_folders_are_no_classes(tmp_path: Path, names: tuple[str, ...], text: str) -> None:
+    files = {f"{name}/{file}": image for name in names for file, image in by_class().items()}
+    assert text in refused("images", folder_of(tmp_path, files), inputs=GREY)
+
+
+def test_shares_without_folders_of_classes_are_no_classes(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.png": encoded_image(n) for name in ("Train", "Test") for n in range(2)}
+    text = refused("images", folder_of(tmp_path, files), inputs=GREY)
+    assert "Train: is a share, and expected one folder of images per class in it, found none" in text
+
+
+def test_classes_may_hold_one_folder_of_the_same_name(tmp_path: Path) -> None:
+    files = {f"{name}/images/{n}.png": encoded_image(n) for name in ("cat", "dog") for n in range(3)}
+    assert load("images", path=str(folder_of(tmp_path, files)), inputs=GREY).classes == ("cat", "dog")
 
 
 def test_a_train_folder_alone_is_split(tmp_path: Path) -> None:
@@ -176,7 +241,7 @@ def test_sixteen_bits_become_eight() -> None:
     assert (decoded.pixels[0, 0, 0], decoded.conversion) == (40_000 >> 8, "16-bit values divided by 256")
     wide = decode_image(encode(Image.fromarray(np.array([[-256, 512, 100_000]], np.int32)), "TIFF"), (1, 1, 3))
     assert wide.pixels[0, 0].tolist() == [0, 2, 255]
-    assert wide.conversion == "16-bit values divided by 256, values outside 0 to 65,535 clipped"
+    assert wide.conversion == "16-bit values divided by 256; values outside 0 to 65,535 clipped"
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -210,7 +275,7 @@ def test_what_is_white_is_laid_over_black(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_an_opaque_image_is_not_converted(mode: str) -> None:
     opaque = Image.new("RGB", (6, 4), (10, 10, 10)).convert(mode)
-    decoded = decode_image(encode(opaque), (1, 4, 6))
+    decoded = decode_image(encode(opaque), (3, 4, 6))
     assert (decoded.conversion, decoded.pixels[0, 0, 0]) == ("", 10)
 
 
@@ -226,14 +291,90 @@ def test_a_palette_with_a_transparent_colour() -> None:
     ("values", "expected", "conversion"),
     [
         ([0.0, 0.5, 1.0], [0, 128, 255], "fractions from 0 to 1 scaled to 0 to 255"),
-        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255, values outside 0 to 1 clipped"),
-        ([0.0, 99.7, 255.0], [0, 99, 255], ""),
-        ([0.0, 100.0, 300.0], [0, 100, 255], "values outside 0 to 255 clipped"),
+        ([-0.5, 0.2, 0.4], [0, 51, 102], "fractions from 0 to 1 scaled to 0 to 255; values outside 0 to 1 clipped"),
+        ([0.0, 99.7, 255.0], [0, 99, 255], "fractional values taken as 0 to 255"),
+        ([0.0, 100.0, 300.0], [0, 100, 255], "fractional values taken as 0 to 255; values outside 0 to 255 clipped"),
     ],
 )
 def test_floats(values: list[float], expected: list[int], conversion: str) -> None:
     decoded = decode_image(encode(Image.fromarray(np.array([values], np.float32)), "TIFF"), (1, 1, 3))
     assert (decoded.pixels[0, 0].tolist(), decoded.conversion) == (expected, conversion)
+
+
+def wide(values: list[float], kind: type = np.float32) -> bytes:
+    return encode(Image.fromarray(np.array([values], kind)), "TIFF")
+
+
+@pytest.mark.parametrize(
+    ("data", "low", "high", "expected"),
+    [
+        (wide([0, 2048, 4095], np.uint16), 0, 4095, [0, 128, 255]),
+        (wide([-1000, 0, 3000], np.int32), -1000, 1000, [0, 128, 255]),
+        (wide([-1, 0, 1]), -1, 1, [0, 128, 255]),
+    ],
+)
+def test_values_are_scaled_by_the_range_that_the_source_gives(
+    data: bytes, low: float, high: float, expected: list[int]
+) -> None:
+    decoded = decode_image(data, (1, 1, 3), PixelRule(value_range=(low, high)))
+    assert decoded.pixels[0, 0].tolist() == expected
+    assert decoded.conversion.startswith(f"values from {low:,} to {high:,} scaled to 0 to 255")
+
+
+def test_the_source_gives_the_background() -> None:
+    layer = Image.new("RGBA", (6, 4), (255, 255, 255, 0))
+    layer.putpixel((2, 1), (255, 255, 255, 255))
+    decoded = decode_image(encode(layer), (3, 4, 6), PixelRule(background="#000080"))
+    assert decoded.pixels[:, 0, 0].tolist() == [0, 0, 128]
+    assert decoded.conversion == "transparent pixels laid over #000080"
+
+
+def test_rules_of_the_source_reach_training_prediction_and_the_cache(tmp_path: Path) -> None:
+    twelve = {f"{name}/{n}.tif": wide([n, 2048 + n, 4095], np.uint16) for name in ("a", "b") for n in range(4)}
+    place = folder_of(tmp_path, twelve)
+    data, lines = loaded_and_reported("images", place, inputs=(takes(1, 1, 3),))
+    assert data.train.images.max() == 15
+    assert "PLACE: values reach 4,095 of 65,535: `range=[0, 4095]` uses all of the scale" in lines
+    data, lines = loaded_and_reported("images", place, inputs=(takes(1, 1, 3),), value_range=(0, 4095))
+    assert data.train.images.max() == 255
+    assert "PLACE: values from 0 to 4,095 scaled to 0 to 255 in 8 images" in lines
+    spec = InputSpec("x", (1, 1, 3), data={"range": (0.0, 4095.0)})
+    assert read_file(place / "a" / "0.tif", [spec]).feeds["x"].tolist() == [[[[0, 128, 255]]]]
+    files = ruled_files(open_tree(place), Request(value_range=(0, 4095)))
+    assert list(files.states(["a/0.tif"])) != list(open_tree(place).states(["a/0.tif"]))
+
+
+def test_floats_of_different_scales_are_refused(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.tif": wide([0, 0.5, 40.0**n]) for name in ("a", "b") for n in range(2)}
+    text = refused("images", folder_of(tmp_path, files), inputs=(takes(1, 1, 3),))
+    assert "2 images hold fractions up to 1, and 2 images larger values" in text
+    assert "give all the same scale: `range=[0, 40]`" in text
+    data, _ = loaded_and_reported("images", tmp_path, inputs=(takes(1, 1, 3),), value_range=(0, 40))
+    assert data.train.images.max() == 255
+
+
+def test_values_that_are_clipped_are_told_with_the_range_that_clips_none(tmp_path: Path) -> None:
+    files = {f"{name}/{n}.tif": wide([2.5, 100, 300 + n]) for name in ("a", "b") for n in range(2)}
+    _, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=(takes(1, 1, 3),))
+    assert "PLACE: fractional values taken as 0 to 255 in 4 images" in lines
+    assert "PLACE: values outside 0 to 255 clipped in 4 images" in lines
+    assert "PLACE: values reach from 2.5 to 301: `range=[2.5, 301]` clips none" in lines
+
+
+def test_each_conversion_is_told_once(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    moving = encode(Image.new("L", (6, 4)), "GIF", save_all=True, append_images=[Image.new("L", (6, 4), 99)])
+    files = {
+        **by_class(),
+        "cat/c.png": encode(Image.new("RGB", (6, 4), (9, 8, 7))),
+        "dog/t.jpg": encode(Image.new("L", (4, 6)), "JPEG", exif=exif),
+        "dog/a.gif": moving,
+    }
+    _, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY)
+    for line in ("colours converted to grey in 1 image", "turned as the EXIF data say in 1 image"):
+        assert lines.count(f"PLACE: {line}") == 1, lines
+    assert "PLACE: only the first of several frames read in 1 image" in lines
 
 
 def test_floats_that_are_not_numbers_are_no_image() -> None:
@@ -249,9 +390,7 @@ def test_conversions_are_reported(tmp_path: Path) -> None:
     assert data.train.images.max() == 255
 
 
-@pytest.mark.parametrize(
-    ("train", "test"), [("Train", "Test"), ("TRAIN", "VALID"), ("training", "testing"), ("Training", "validation")]
-)
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "TEST"), ("training", "testing")])
 def test_splits_in_any_case(tmp_path: Path, train: str, test: str) -> None:
     images = {f"{split}/{name}": image for split in (train, test) for name, image in by_class().items()}
     data, _ = loaded_and_reported("images", folder_of(tmp_path, images), inputs=RGB)

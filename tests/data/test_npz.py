@@ -71,6 +71,20 @@ def test_x_and_y_are_split(save: Save) -> None:
     ]
 
 
+def test_validation_arrays_and_the_names_of_keras(save: Save) -> None:
+    given = {"x_train": x_of(), "y_train": LABELS, "x_val": x_of(2) + 50, "y_val": np.zeros(2, int)}
+    data, lines = loaded_and_reported("npz", save(**given, x_test=x_of(3) + 100, y_test=np.array([1, 1, 0])))
+    assert data.validation is not None
+    assert (len(data.train), len(data.validation), len(data.test)) == (10, 2, 3)
+    assert data.validation.images.min() >= 50
+    assert "PLACE: 10 training, 2 validation and 3 test examples" in lines
+    assert "PLACE: the validation share has no example of 1" in lines
+    data, lines = loaded_and_reported("npz", save(**given))
+    assert data.validation is not None
+    assert len(data.train) + len(data.test) == 10
+    assert lines[-1] == "PLACE: 2 validation examples"
+
+
 def test_a_given_test_split(save: Save) -> None:
     place = save(x=x_of(), y=LABELS, x_test=x_of(3) + 100, y_test=np.array([1, 1, 0]), more=np.zeros(2))
     data, lines = loaded_and_reported("npz", place, inputs=SMALL)

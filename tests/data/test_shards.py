@@ -81,11 +81,15 @@ def test_a_folder_with_a_test_split(tmp_path: Path) -> None:
     shard_of(tmp_path / "train-0.tar", examples(0))
     shard_of(tmp_path / "val-0.tar", examples(50, 2))
     data, lines = loaded_and_reported("shards", tmp_path, inputs=GREY)
-    assert "PLACE: 4 training and 2 test examples" in lines
-    assert [value for value, _ in pairs(data)] == [0, 1, 2, 3, 50, 51]
+    assert data.validation is not None
+    assert data.validation.images[:, 0, 0, 0].tolist() == [50, 51]
+    assert "PLACE: 2 training, 2 validation and 2 test examples (test fraction 0.1 of training, seed 0)" in lines
+    assert sorted(value for value, _ in pairs(data)) == [0, 1, 2, 3]
     shard_of(tmp_path / "test-0.tar", examples(70, 2))
+    shard_of(tmp_path / "valid-0.tar", examples(90, 2))
     data, lines = loaded_and_reported("shards", tmp_path, inputs=GREY)
-    assert lines[0] == "PLACE: the shards named val are not read: those named test are the test split"
+    assert lines[0] == "PLACE: the shards named valid are not read: those named val are the validation share"
+    assert lines[-1] == "PLACE: 4 training, 2 validation and 2 test examples"
     assert [value for value, _ in pairs(data)] == [0, 1, 2, 3, 70, 71]
 
 

@@ -150,7 +150,7 @@ def test_measurements_are_no_classes(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(table(SERIES, SERIES[:, 0]), encoding="utf-8")
     text = refused("series", tmp_path / "a.csv", inputs=(takes(1, 6),))
     assert "expected labels in the first or last column, found 30 different fractional numbers" in text
-    assert "put the label first" in text
+    assert "name the column of the label, such as `label=2`" in text
 
 
 SENTENCES = [f"{adjective} film {n}" for n in range(15) for adjective in ("good", "bad")]

@@ -178,6 +178,17 @@ def test_a_folder_with_a_given_test_split(tmp_path: Path) -> None:
     assert data.test.inputs[1][:].tolist() == [[5, 0, 0, 0], [4, 0, 0, 0]]
 
 
+@pytest.mark.parametrize("name", ["val", "dev"])
+def test_a_given_validation_share(tmp_path: Path, name: str) -> None:
+    for stem, word in (("train", "fox"), (name, "owl"), ("test", "cat")):
+        write(tmp_path / f"{stem}.tsv", f"1\tred {word}\n0\tblue {word}\n")
+    data, lines = loaded_and_reported("text", tmp_path)
+    assert data.validation is not None
+    assert "owl" not in data.vocabulary
+    assert (len(data.train), len(data.validation), len(data.test)) == (2, 2, 2)
+    assert "PLACE: 2 training, 2 validation and 2 test examples" in lines
+
+
 @pytest.mark.parametrize("empty", ["train.tsv", "test.tsv"])
 def test_a_folder_with_an_empty_split(tmp_path: Path, empty: str) -> None:
     for name in ("train.tsv", "test.tsv"):

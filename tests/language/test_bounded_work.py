@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import cnnc.network
 from cnnc.graph import sizes
 from cnnc.language import size_survey
+from cnnc.language.lower import lower
 from cnnc.network import Network, check, load
 
 UNET = """
@@ -34,14 +33,13 @@ expect 2xHxW
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The statements of each lowering."""
     counted: list[int] = []
-    lower: Callable[..., Any] = cnnc.network.lower
 
     def counting(*values: Any) -> Any:
         lowered = lower(*values)
         counted.append(lowered.steps)
         return lowered
 
-    monkeypatch.setattr(cnnc.network, "lower", counting)
+    monkeypatch.setattr("cnnc.network.lower", counting)
     return counted
 
 

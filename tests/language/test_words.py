@@ -189,7 +189,7 @@ SENTENCES = {
 }
 TRAIN_SENTENCES = {
     "schedule ReduceLROnPlateau": "`stop patience=5`",
-    "metric f1": "`cnnc eval`",
+    "metric auc": "`metric macro_f1`",
     "dropout 0.5": "it is a layer",
     "iterations 300": "`epochs 10`",
 }

@@ -46,3 +46,17 @@ def test_a_batch_without_labels_that_count_costs_nothing() -> None:
     value.backward()
     assert value.item() == 0
     assert not scores.grad.any()
+
+
+@pytest.mark.parametrize(
+    "loss", [row for row in CASES if row.compares_with == "labels" and row.ignored_label is None], ids=repr
+)
+def test_probabilities_as_targets_cost_what_they_do_in_numpy(loss: Loss) -> None:
+    random = np.random.default_rng(3)
+    scores, target = random.normal(size=(BATCH, 4, 3)), random.dirichlet(np.ones(4), (BATCH, 3))
+    expected = compute_loss(loss, to_channels_last(scores), target)
+    tensor = torch.tensor(scores, requires_grad=True)
+    value = LOSSES[type(loss)](loss, tensor, torch.tensor(to_channels_first(target)))
+    value.backward()
+    assert value.item() == pytest.approx(expected.value, rel=1e-9)
+    np.testing.assert_allclose(tensor.grad.numpy(), to_channels_first(expected.gradient), rtol=1e-9, atol=1e-15)

@@ -54,9 +54,14 @@ NETWORKS = {
     "train { data digits val=0.1; loss mse target=input; metric mse; optimizer adamw lr=0.003 weight_decay=0.01; batch 60; epochs 5 }\n",
     "segments": "input 1x6x6\nconv 8 k=3 p=1 bias=false\nbn\nsilu\nconv 3 k=1\n"
     'train { data npz "segments.npz" test=0.2; loss cross_entropy ignore=255 weight=0.5; metric iou; optimizer rmsprop lr=0.001; batch 7; epochs 10 }\n',
+    "balanced": "input 1x8x8\nconv 4 k=3\nsilu\nfc 10\n"
+    "train { data digits sampling=balanced; loss cross_entropy weights=[1, 5, 1, 1, 1, 1, 0, 1, 1, 0.1] smoothing=0.1;"
+    " metric macro_f1; optimizer sgd lr=0.05; batch 7; epochs 1 }\n",
+    "focal": "input 1x6x6\nconv 8 k=3 p=1\nsilu\nconv 3 k=1\n"
+    'train { data npz "segments.npz" test=0.2; loss focal alpha=balanced ignore=255; metric recall 2; optimizer adam; batch 7; epochs 3 }\n',
     "tiny_batches": "input 1x8x8\nconv 4 k=3\ntanh\nfc 10\ntrain { data digits; optimizer lion lr=0.0001; batch 3; epochs 1 }\n",
 }
-"""Every kind of share: unequal, empty, labels that do not count, targets that are the input."""
+"""Every kind of share: unequal, empty, labels that do not count or count more, targets that are the input."""
 
 
 @pytest.fixture(scope="module")

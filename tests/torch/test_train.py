@@ -91,6 +91,21 @@ def test_divergence_keeps_the_last_good_checkpoint(cnnc: Cnnc, tmp_path: Path) -
     assert all(np.isfinite(a).all() for a in checkpoint(tmp_path / "run").weights.values())
 
 
+def test_a_layer_beyond_float16_is_named(cnnc: Cnnc, tmp_path: Path) -> None:
+    """The help, applied, trains."""
+    (tmp_path / "large.cnn").write_text(
+        'input 1x6x6\nconv 2 k=5\nfc 2\ntrain { data npz "large.npz"; loss cross_entropy; epochs 1; batch 8 }\n'
+    )
+    x = np.full((16, 1, 6, 6), 1e6, np.float32)
+    np.savez(tmp_path / "large.npz", x=x, y=np.arange(16) % 2)
+    options = ("train", "large.cnn", "--set", "train.optimizer.lr=1e-12", *ENGINE)
+    done = cnnc(*options, "--run", "fp16", "--precision", "fp16")
+    assert (done.returncode, codes(done.stderr)[-1]) == (4, "E701")
+    assert "; input1 reaches 1,000,000, and float16 ends at 65,504" in done.stderr
+    assert "write --precision bf16, which has the range of float32" in done.stderr
+    assert cnnc(*options, "--run", "bf16", "--precision", "bf16").returncode == 0
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precision_learns_the_same_and_resumes(cnnc: Cnnc, tmp_path: Path, precision: str) -> None:
     options = ("--precision", precision, *ENGINE)

@@ -15,8 +15,21 @@ import numpy as np
 
 from cnnc.core.arguments import WordValue
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
-from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse
+from cnnc.recipe.metrics import (
+    Accuracy,
+    BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
+    MacroF1,
+    MeanAbsoluteError,
+    MeanIou,
+    MeanSquaredError,
+    Metric,
+    Psnr,
+    Top5,
+)
 from cnnc.recipe.optimizers import Adam, AdamW, Lion, Optimizer, RmsProp, Sgd
 from cnnc.recipe.schedules import Constant, Cosine, OneCycle, Schedule, StepDecay
 
@@ -123,10 +136,18 @@ LOSSES: list[Loss] = [
     CrossEntropy.make(smoothing=0.1),
     CrossEntropy.make(ignore=2),
     CrossEntropy.make(smoothing=0.3, ignore=0),
+    CrossEntropy.make(weights=(1, 5, 0.5, 0)),
+    CrossEntropy.make(weights=(1, 5, 0.5, 2), smoothing=0.1, ignore=2),
+    Focal.make(),
+    Focal.make(gamma=0.5, alpha=(1, 5, 0.5, 2)),
+    Focal.make(gamma=3, ignore=0),
     Mse.make(),
     L1.make(),
     Huber.make(delta=0.7),
     Bce.make(),
+    Bce.make(pos_weight=3),
+    Bce.make(pos_weight=(1, 5, 0.5, 2)),
+    Contrastive.make(margin=0.8),
 ]
 
 
@@ -165,6 +186,8 @@ class MetricCase(NamedTuple):
 
 _SIX = [[6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6]]  # scores of two examples for six classes
 
+_OF_THREE = [[2, 1, 0], [2, 1, 0], [1, 2, 0], [1, 2, 0]]  # scores of four examples for three classes
+
 METRICS: list[MetricCase] = [
     MetricCase(Accuracy, [(_SIX, [0, 4]), (_SIX, [0, 5])], 3 / 4),
     MetricCase(Accuracy, [(_SIX, [0, 4]), (_SIX, [3, 5])], 2 / 3, ignored=3),
@@ -178,6 +201,16 @@ METRICS: list[MetricCase] = [
     MetricCase(MeanIou, [([[2, 1], [1, 2]], [0, 0]), ([[2, 1], [1, 2]], [1, 1])], 1 / 3),
     # without the labels 0: class 0 has nothing in common, class 1 has 1 of 2
     MetricCase(MeanIou, [([[2, 1], [1, 2]], [0, 0]), ([[2, 1], [1, 2]], [1, 1])], 1 / 4, ignored=0),
+    # of three classes, 0 has 2 of 3 labels right and 2 of 2 predictions, 1 has 1 of 1 and 1 of 2, 2 does not occur
+    MetricCase(ClassPrecision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (1 + 1 / 2) / 2),
+    MetricCase(ClassRecall, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (2 / 3 + 1) / 2),
+    MetricCase(ClassF1, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (4 / 5 + 2 / 3) / 2),
+    MetricCase(MacroF1, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (4 / 5 + 2 / 3) / 2),
+    MetricCase(BalancedAccuracy, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], (2 / 3 + 1) / 2),
+    # 2 is predicted and has no label: its recall is not defined, and enters only the mean over what occurs
+    MetricCase(ClassRecall, [([[2, 1, 0], [0, 1, 2]], [0, 1])], (1 + 0 + 0) / 3),
+    MetricCase(BalancedAccuracy, [([[2, 1, 0], [0, 1, 2]], [0, 1])], (1 + 0) / 2),
+    MetricCase(ClassPrecision, [(_OF_THREE[:2], [0, 0]), (_OF_THREE[2:], [0, 1])], 1, ignored=0),
 ]
 
 

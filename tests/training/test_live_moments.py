@@ -18,6 +18,7 @@ from cnnc.training import checkpoint as checkpoints
 from cnnc.training import live_moments
 from cnnc.training.live_moments import POINTS, LiveMoments, LossHistory
 from cnnc.training.loop import start, train
+from cnnc.training.ranks import Ranks
 from cnnc.training.run import Callback, Callbacks, Run, Stopping
 from cnnc.training.samples import SampleSet
 from cnnc.view.live.moment import Moment, SamplePrediction, Series
@@ -197,6 +198,22 @@ def test_samples_without_validation_data_are_training_examples(trainer: Trainer,
     assert counts is not None
     assert sum(counts.total) == 1437 // 20
     assert "training" in counts.on
+
+
+def test_counts_of_a_share_say_so(trainer: Trainer, tmp_path: Path) -> None:
+    """Of several processes, the first sees only the examples that it scores itself."""
+
+    class FirstOfTwo(Ranks):
+        size = 2
+
+    run = start(tiny(), trainer.data, tmp_path)
+    run.engine.ranks = FirstOfTwo()
+    moments = LiveMoments(lambda moment: None)
+    train(run, moments)
+    counts = moments.kept[-1].counts
+    assert counts is not None
+    assert sum(counts.total) < len(run.validation)
+    assert counts.on == f"the first process's share of {len(run.validation)} validation images"
 
 
 def test_an_autoencoder_shows_its_output_as_an_image() -> None:

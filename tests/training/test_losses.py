@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
-from cnnc.recipe.losses import L1, Bce, CrossEntropy, Huber, Loss, Mse
-from cnnc.training.losses import compute_loss, cross_entropy
+from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse, balanced_weights
+from cnnc.training.losses import averaged_count, compute_loss, cross_entropy, measured_outputs
 from tests.training.statement_cases import LOSSES
 
 
@@ -105,6 +105,18 @@ def test_values_of_losses_on_values() -> None:
     assert found == pytest.approx([squared, absolute, huber, binary])
 
 
+def test_contrastive_loss_pulls_pairs_together_and_pushes_others_to_the_margin() -> None:
+    distances, target = np.array([[0.5], [3.0], [0.5], [3.0]]), np.array([[0.0], [0.0], [1.0], [1.0]])
+    value, gradient = compute_loss(Contrastive.make(margin=2), distances, target)
+    assert value == pytest.approx((0.125 + 4.5 + 0.5 * 1.5**2 + 0) / 4)
+    np.testing.assert_allclose(gradient[:, 0], np.array([0.5, 3, -1.5, 0]) / 4)
+
+
+def test_metrics_of_contrastive_loss_read_distances_in_margins() -> None:
+    loss = Contrastive.make(margin=2)
+    np.testing.assert_allclose(measured_outputs(loss, np.array([0.0, 1.0, 2.0, 9.0])), [0, 0.5, 1, 1])
+
+
 @pytest.mark.parametrize("extra", [{"smoothing": 0.1}, {"ignore": 2}, {"smoothing": 0.3, "ignore": 0}])
 def test_smoothing_and_an_ignored_class_per_pixel(extra: dict[str, Any]) -> None:
     kind = CrossEntropy.make(**extra)
@@ -128,3 +140,93 @@ def test_a_batch_of_ignored_labels_costs_nothing() -> None:
     found = compute_loss(kind, np.ones((3, 4)), np.ones(3, np.int64))
     assert found.value == 0
     assert not found.gradient.any()
+
+
+def log_softmax(row: Array) -> list[float]:
+    total = math.log(sum(math.exp(score) for score in row))
+    return [score - total for score in row]
+
+
+def test_weights_are_those_of_the_mean() -> None:
+    """sum(w*loss)/sum(w), as in PyTorch."""
+    random = np.random.default_rng(5)
+    scores, labels, weights = random.normal(0, 1, (6, 3)), np.array([0, 1, 2, 2, 1, 0]), (1.0, 5.0, 0.0)
+    loss = CrossEntropy.make(weights=weights)
+    losses = [-weights[label] * log_softmax(row)[label] for row, label in zip(scores, labels, strict=True)]
+    assert compute_loss(loss, scores, labels).value == pytest.approx(sum(losses) / 12, rel=1e-12)
+    assert averaged_count(loss, labels) == 12
+
+
+def test_focal_loss_is_that_of_the_paper() -> None:
+    random = np.random.default_rng(5)
+    scores, labels, alpha = random.normal(0, 2, (6, 3)), np.array([0, 1, 2, 2, 1, 0]), (0.25, 0.75, 2.0)
+    expected = 0.0
+    for row, label in zip(scores, labels, strict=True):
+        log = log_softmax(row)[label]
+        expected -= alpha[label] * (1 - math.exp(log)) ** 1.5 * log / 6
+    found = compute_loss(Focal.make(gamma=1.5, alpha=alpha), scores, labels).value
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_focal_loss_without_an_exponent_is_the_cross_entropy() -> None:
+    random = np.random.default_rng(5)
+    scores, labels = random.normal(0, 2, (6, 3)), np.array([0, 1, 2, 2, 1, 0])
+    assert compute_loss(Focal.make(gamma=0), scores, labels).value == pytest.approx(
+        cross_entropy(scores, labels).value, rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("score", [60.0, 1e4])
+def test_focal_loss_of_a_certain_prediction_has_a_finite_gradient(score: float) -> None:
+    scores = np.array([[score, 0, 0], [0, score, 0]], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        found = compute_loss(Focal.make(gamma=0.5), scores, np.array([0, 0]))
+    assert found.value == pytest.approx(score / 2)
+    assert np.isfinite(found.gradient).all()
+
+
+def test_positives_of_bce_have_their_weight() -> None:
+    """As pos_weight of PyTorch: only the part of the positives is multiplied, and the mean is over the elements."""
+    scores, target = np.array([[1.0, -2.0, 0.5]]), np.array([[1.0, 0.25, 0.0]])
+    p = 1 / (1 + np.exp(-scores))
+    expected = -(3 * target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
+    assert compute_loss(Bce.make(pos_weight=3), scores, target).value == pytest.approx(expected, rel=1e-12)
+
+
+LABEL_LOSSES = [loss for loss in LOSSES if loss.compares_with == "labels" and loss.ignored_label is None]
+
+
+@pytest.mark.parametrize("loss", LABEL_LOSSES, ids=repr)
+def test_probabilities_as_targets(loss: Loss) -> None:
+    """One-hot targets cost what the labels do; the gradient of others is that of central differences."""
+    random = np.random.default_rng(6)
+    scores, labels = random.normal(0, 1, (3, 2, 4)), random.integers(0, 4, (3, 2))
+    hard, soft = compute_loss(loss, scores, labels), compute_loss(loss, scores, np.eye(4)[labels])
+    assert soft.value == pytest.approx(hard.value, rel=1e-12)
+    np.testing.assert_allclose(soft.gradient, hard.gradient, rtol=1e-9, atol=1e-15)
+    mixed = random.dirichlet(np.ones(4), (3, 2))
+    np.testing.assert_allclose(
+        compute_loss(loss, scores, mixed).gradient, slopes(loss, scores, mixed), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    """n/(C*n_c) over the classes that occur; the mean over the labels is 1."""
+    assert balanced_weights([500, 100]) == (0.6, 3.0)
+    assert balanced_weights([6, 0, 2]) == (8 / 12, 1.0, 2.0)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_losses_of_parts_of_a_batch_add_up(loss: Loss) -> None:
+    """Processes that share a batch multiply the loss of their part by its share of what the mean is over."""
+    random = np.random.default_rng(7)
+    outputs = random.normal(0, 1, (9, 2, 4))
+    target = random.integers(0, 4, (9, 2)) if loss.compares_with == "labels" else random.random((9, 2, 4))
+    whole, total = compute_loss(loss, outputs, target).value, averaged_count(loss, target)
+    parts = [slice(0, 1), slice(1, 1), slice(1, 6), slice(6, 9)]
+    found = sum(
+        compute_loss(loss, outputs[part], target[part]).value * averaged_count(loss, target[part]) / total
+        for part in parts
+        if len(target[part])
+    )
+    assert found == pytest.approx(whole, rel=1e-12)

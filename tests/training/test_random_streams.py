@@ -28,6 +28,7 @@ PARTS: dict[Stream, list[tuple[int | str, ...]]] = {
     Stream.VERIFY_TARGETS: [(0,), (1,)],
     Stream.STEP_SEED: [(0, 0), (0, 1), (1, 0)],
     Stream.DEMO_INPUTS: [()],
+    Stream.BALANCED_SAMPLING: [(0,), (1,), (4,)],
     Stream.OPERATOR_ERRORS: [("conv1",), ("a",)],
 }
 """Typical keys of each stream, among them the shortest, which NumPy pads with zeros."""

@@ -13,6 +13,7 @@ import pytest
 
 from cnnc.core.arrays import Rows
 from cnnc.network import check
+from cnnc.recipe.metrics import Metric
 from cnnc.training.batches import batches_of_epoch
 from cnnc.training.job import run_of_job, write_job
 from cnnc.training.loop import start
@@ -55,10 +56,10 @@ def in_both(action: Callable[[Ranks], T]) -> list[T]:
 
 
 @pytest.mark.parametrize("metric", COUNTERS, ids=lambda metric: metric.__name__)
-def test_counters_of_parts_add_up(metric: type) -> None:
+def test_counters_of_parts_add_up(metric: type[Metric]) -> None:
     random = np.random.default_rng(0)
     outputs = random.random((12, 7), np.float32)
-    target = random.integers(0, 7, 12) if metric().compares_with == "labels" else random.random((12, 7), np.float32)
+    target = random.integers(0, 7, 12) if metric.compares_with == "labels" else random.random((12, 7), np.float32)
     whole, parts = COUNTERS[metric](), [COUNTERS[metric]() for _ in range(3)]
     whole.add(outputs, target, None)
     parts[0].add(outputs[:5], target[:5], None)

@@ -5,6 +5,7 @@ Input: models, a network, examples of its data set. Output: feeds and tensors of
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -13,12 +14,13 @@ import onnx
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
+from cnnc.core.intervals import Interval, paired
 from cnnc.core.random_streams import Stream
 from cnnc.data.dataset import Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import with_outputs
-from cnnc.onnx.metadata import PRECISION
+from cnnc.onnx.metadata import PRECISION, QUALITY
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 from cnnc.ops.dense import Input
 
@@ -58,13 +60,32 @@ class CalibrationExamples(NamedTuple):
         return CalibrationExamples(restrict(self.calibration), restrict(self.selection), restrict(self.test))
 
 
+class ChangedAnswers(NamedTuple):
+    """How the answers of two models differ on the same examples: `lost` were right before only, `gained` after only, `other` are
+    wrong both times, with another class. `interval` is the 95 % interval of the accuracy that is lost, (lost - gained)/examples."""
+
+    lost: int
+    gained: int
+    other: int
+    interval: Interval
+
+    @classmethod
+    def of(cls, before: Array, after: Array, labels: Array) -> ChangedAnswers:
+        """From the classes that both models answer, and the labels, of examples (N,)."""
+        was_right, is_right = before == labels, after == labels
+        lost, gained = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+        other = int((before != after).sum()) - lost - gained
+        return cls(lost, gained, other, paired(lost, gained, len(labels)))
+
+
 class Quality(NamedTuple):
     """What a lower precision cost, measured on `samples` examples.
 
     `metric` is "accuracy" or "error" (deviation of the outputs from float32, which is 0 before); `before` and `after` are
     its values in float32 and in `precision`, 0..1. `kept` are layers left in float32 because int8 loses too much
     there, or float16 cannot hold what they compute; `faster` are layers that compute in float32 because int8 is slower
-    there. `random` says that the examples are random inputs.
+    there. `random` says that the examples are random inputs. `changed` is what became of the answers, where each example has one
+    label: None otherwise.
     """
 
     precision: Precision
@@ -75,6 +96,7 @@ class Quality(NamedTuple):
     faster: tuple[str, ...] = ()
     samples: int = 0
     random: bool = False
+    changed: ChangedAnswers | None = None
 
 
 def judged_output(network: Network, graph: Graph) -> str:
@@ -86,6 +108,14 @@ def judged_output(network: Network, graph: Graph) -> str:
 def record_precision(model: onnx.ModelProto, precision: Precision) -> None:
     """Writes the precision into the model's metadata."""
     model.metadata_props.add(key=PRECISION, value=precision)
+
+
+def record_quality(model: onnx.ModelProto, quality: Quality) -> None:
+    """Writes into the model's metadata what its precision cost."""
+    changed = quality.changed._asdict() if quality.changed is not None else None
+    names = ("metric", "before", "after", "samples")
+    facts = {**{name: getattr(quality, name) for name in names}, "changed": changed}
+    model.metadata_props.add(key=QUALITY, value=json.dumps(facts))
 
 
 def tensor_values(model: onnx.ModelProto, feeds: dict[str, Array], names: Sequence[str]) -> dict[str, Array]:

@@ -31,10 +31,12 @@ from cnnc.network import Network
 from cnnc.onnx.quantize.column_blocking import block_columns, find_blocking
 from cnnc.onnx.quantize.examples import (
     CalibrationExamples,
+    ChangedAnswers,
     Quality,
     feeds_of,
     judged_output,
     record_precision,
+    record_quality,
     tensor_values,
 )
 from cnnc.onnx.quantize.placement import INT8_OPERATORS, WITH_WEIGHTS, int8_nodes, tensor_shapes
@@ -62,7 +64,9 @@ def to_int8(
     before, after = task.score(model, examples.test), task.score(int8_model, examples.test)
     metric = "accuracy" if task.labelled else "error"
     losing, faster = task.layer_names(kept), task.layer_names(task.faster(kept))
-    quality = Quality("int8", metric, before, after, losing, faster, len(examples.test))
+    changed = task.changed_answers(int8_model, examples.test)
+    quality = Quality("int8", metric, before, after, losing, faster, len(examples.test), changed=changed)
+    record_quality(int8_model, quality)
     if not task.passes(before, after, MAX_ACCURACY_LOSS, MAX_RELATIVE_ERROR):
         left = f", even with {', '.join(losing)} in float32" if kept else ""
         lost = f"falls from {before:.2%} to {after:.2%}" if task.labelled else f"has an error of {after:.1%}"
@@ -182,8 +186,7 @@ class _Quantization(NamedTuple):
         the float32 model relative to the root mean square of its outputs."""
         numerator = denominator = 0.0
         name = self.output
-        first = self.network.recipe.losses[0] if self.network.recipe is not None else None
-        ignore = first.ignored_label if first is not None else None
+        ignore = self._ignored_label
         for part in batch_slices(len(examples), 256):
             feeds = feeds_of(self.network, examples, part)
             output = tensor_values(model, feeds, [name])[name]
@@ -198,6 +201,25 @@ class _Quantization(NamedTuple):
                 denominator += float(np.square(expected, dtype=np.float64).sum())
         share = numerator / denominator if denominator else 0.0
         return share if self.labelled else float(np.sqrt(share))
+
+    def changed_answers(self, model: onnx.ModelProto, examples: Split) -> ChangedAnswers | None:
+        """What became of the answers; None where examples do not have one label each, or none counts."""
+        if not self.labelled or examples.targets[0][:1].size != 1:
+            return None
+        labels, answers = examples.targets[0][:].reshape(len(examples)), [list[Array](), list[Array]()]
+        for part in batch_slices(len(examples), 256):
+            feeds = feeds_of(self.network, examples, part)
+            for each, of_model in zip((self.model, model), answers, strict=True):
+                scores = tensor_values(each, feeds, [self.output])[self.output]
+                of_model.append(scores.reshape(len(scores), scores.shape[1]).argmax(1))
+        before, after = map(np.concatenate, answers)
+        counted = labels != self._ignored_label if self._ignored_label is not None else np.ones(len(labels), bool)
+        return ChangedAnswers.of(before[counted], after[counted], labels[counted]) if counted.any() else None
+
+    @property
+    def _ignored_label(self) -> int | None:
+        first = self.network.recipe.losses[0] if self.network.recipe is not None else None
+        return first.ignored_label if first is not None else None
 
     def passes(self, before: float, after: float, max_loss: float, max_error: float) -> bool:
         """Whether it lost at most `max_loss` of accuracy; without labels, whether its error is at most `max_error`."""

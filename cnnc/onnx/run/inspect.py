@@ -20,7 +20,7 @@ from onnx import TensorProto
 from cnnc.core.files import reason
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.external_files import open_external
-from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts
+from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts, read_quality
 from cnnc.onnx.wire_format import read_file
 
 
@@ -141,6 +141,7 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "origin": dict(facts.origin) or None,
         "at": dict(facts.at),
         "precision": props.get(PRECISION),
+        "quality": read_quality(props),
         "sizes": [rule.as_dict() for rule in facts.sizes.values()],
         "parameters": facts.parameters,
         "macs": facts.macs,

@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import onnx
@@ -23,8 +23,8 @@ from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
 from cnnc.onnx.run.inspect import properties, read_model, require_weights
+from cnnc.onnx.run.provider import Provider
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

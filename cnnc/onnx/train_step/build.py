@@ -30,10 +30,11 @@ from cnnc.graph.graph import Graph, Node, needed_nodes, verify
 from cnnc.onnx.emit.emitter import BATCH
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
 from cnnc.onnx.train_step.differentiate import differentiate, emit_forward
-from cnnc.onnx.train_step.losses import LOSSES
+from cnnc.onnx.train_step.losses import LOSSES, measured_outputs
 from cnnc.onnx.train_step.metrics import METRICS, OUTPUTS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import UPDATE, StepEmitter
+from cnnc.recipe.losses import BALANCED
 from cnnc.recipe.metrics import metric_named
 from cnnc.recipe.recipe import Recipe
 from cnnc.training.objective import Term, term_of
@@ -68,6 +69,7 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     of ONNX operators cannot compute, and where nothing would change.
     """
     require_opset(opset)
+    require_numbers(recipe)
     terms = [term_of(graph, loss, len(graph.outputs)) for loss in recipe.losses]
     read = {term.node.name for term in terms}
     graph = verify(move_relus_behind_pools(graph, read))
@@ -90,6 +92,18 @@ def build_step(graph: Graph, recipe: Recipe, metadata: Mapping[str, str], opset:
     model = complete(assemble(e, outputs_info, [], metadata), e.content)
     inputs = tuple(node.name for node in graph.inputs if node.name in {i.name for i in e.inputs})
     return StepGraph(model, inputs, tuple(targets), tuple(e.weight_inputs), slots)
+
+
+def require_numbers(recipe: Recipe) -> None:
+    """Raises CnncError E810 for weights that training would compute from its data."""
+    for loss in recipe.losses:
+        if loss.balance == BALANCED:
+            (name,) = (spec.name for spec in loss.arguments if getattr(loss, spec.name) == BALANCED)
+            message = (
+                f"{name}={BALANCED} of {loss.kind} depends on the training data, which the step graph does not have"
+            )
+            help = f"write the numbers that `cnnc train` prints, such as `{name}=[1, 5]`"
+            raise CnncError.of("E810", message, span=recipe.spans.get("loss"), help=help)
 
 
 def target_inputs(terms: list[Term]) -> list[TargetInput]:
@@ -163,6 +177,7 @@ def add_metrics(
             outputs = e.tensor(term.node.name)
             if term.loss.compares_with == "values" and term.node is not term.output:
                 outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
+            outputs = measured_outputs(e, term.loss, outputs)
             sums = METRICS[metric](e, outputs, _target_tensor(e, term, targets), term.loss.ignored_label)
             total = e.op("Identity", [sums.total], METRIC + name)
             count = e.op("Identity", [sums.counted], METRIC + name + COUNT)

@@ -158,7 +158,7 @@ def _trainer(network: Network, weights: Weights, batches: Batches) -> Run:
     """A run of the NumPy trainer that has these weights and trains on the batches, one per step."""
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     batch = len(next(iter(batches[0][0].values())))
-    without_validation = recipe.replace(data=recipe.data.replace(val=0.0), stop=None, batch=batch)
+    without_validation = recipe.replace(data=recipe.data.replace(val=0.0, sampling=None), stop=None, batch=batch)
     inputs = tuple(np.concatenate([inputs[name] for inputs, _ in batches]) for name in batches[0][0])
     columns = [_columns(graph, targets, batch) for _, targets in batches]
     split = Split(inputs, tuple(map(np.concatenate, zip(*columns, strict=True))))

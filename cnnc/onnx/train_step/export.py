@@ -154,10 +154,13 @@ def _write(
 
 def left_out(recipe: Recipe) -> tuple[str, ...]:
     """The statements of a recipe that are not in the graph."""
-    if recipe.augment is None:
-        return ()
-    span = recipe.spans["augment"]
-    return (span.source.text[span.start : span.end],)
+    statements = []
+    if recipe.augment is not None:
+        span = recipe.spans["augment"]
+        statements.append(span.source.text[span.start : span.end])
+    if recipe.data.sampling is not None:
+        statements.append(f"data sampling={recipe.data.sampling}")
+    return tuple(statements)
 
 
 def describe(graph: Graph, recipe: Recipe, step: StepGraph, files: StepFiles) -> dict[str, Any]:

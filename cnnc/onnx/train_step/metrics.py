@@ -5,7 +5,9 @@ shape. Out: sums over the batch, `MetricSums`, which a host adds up over batches
 
     accuracy, top5, mse, l1    total/counted
     psnr                       10·log10(counted/total)
-    iou                        `training.metrics.mean_iou` of the total, a confusion matrix (C, C)
+    iou, precision, recall,    `training.metrics.score_of` the total, a confusion matrix (C, C)
+    f1, macro_f1,
+    balanced_accuracy
 """
 
 from __future__ import annotations
@@ -17,7 +19,20 @@ import numpy as np
 from onnx import TensorProto
 
 from cnnc.onnx.train_step.step_emitter import StepEmitter
-from cnnc.recipe.metrics import Accuracy, MeanAbsoluteError, MeanIou, MeanSquaredError, Metric, Psnr, Top5
+from cnnc.recipe.metrics import (
+    Accuracy,
+    BalancedAccuracy,
+    ClassF1,
+    ClassPrecision,
+    ClassRecall,
+    MacroF1,
+    MeanAbsoluteError,
+    MeanIou,
+    MeanSquaredError,
+    Metric,
+    Psnr,
+    Top5,
+)
 
 
 class MetricSums(NamedTuple):
@@ -104,7 +119,7 @@ def _sum_of_errors(e: StepEmitter, errors: str) -> MetricSums:
     return MetricSums(total, e.new("Size", errors), TensorProto.FLOAT)
 
 
-@metric_of(MeanIou)
+@metric_of(MeanIou, ClassPrecision, ClassRecall, ClassF1, MacroF1, BalancedAccuracy)
 def _confusion(e: StepEmitter, scores: str, labels: str, ignored: int | None) -> MetricSums:
     """How often each class (row) was predicted as each class (column): one-hot labels times one-hot predictions.
 

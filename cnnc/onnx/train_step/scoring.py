@@ -12,7 +12,7 @@ import onnx
 
 from cnnc.graph.graph import Graph, needed_nodes
 from cnnc.onnx.emit.model import DEFAULT_OPSET, assemble, complete, require_opset
-from cnnc.onnx.train_step.build import add_losses, add_metrics, add_target_inputs, target_inputs
+from cnnc.onnx.train_step.build import add_losses, add_metrics, add_target_inputs, require_numbers, target_inputs
 from cnnc.onnx.train_step.inference import emit_inference
 from cnnc.onnx.train_step.step_emitter import StepEmitter
 from cnnc.recipe.recipe import Recipe
@@ -24,6 +24,7 @@ def build_scoring(
 ) -> onnx.ModelProto:
     """The model that scores. Raises CnncError E804 for an opset that cnnc does not emit."""
     require_opset(opset)
+    require_numbers(recipe)
     terms = [term_of(graph, loss, len(graph.outputs)) for loss in recipe.losses]
     e = StepEmitter(graph, opset)
     of_input = {graph.inputs[0].name for term in terms if term.column is None}

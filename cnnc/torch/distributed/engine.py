@@ -37,6 +37,7 @@ from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult
 from cnnc.torch.masks import mask_shape
 from cnnc.torch.module import GraphModule
+from cnnc.training.losses import averaged_count
 from cnnc.training.objective import Objective, feeds_of
 from cnnc.training.ranks import ALONE, Ranks
 from cnnc.training.run import Run, StepBatch, StepResult
@@ -115,7 +116,7 @@ class SplitEngine(TorchEngine):
         for own in map(slice, ends, ends[1:]):
             targets = [column[own] for column in batch.targets]
             counts = counts_of_losses(run.objective, targets, own.stop - own.start)
-            shares = [count / max(1, whole) for count, whole in zip(counts, averaged, strict=True)]
+            shares = [count / whole if whole else 0.0 for count, whole in zip(counts, averaged, strict=True)]
             own_feeds, own_kept = ({k: v[own] for k, v in named.items()} for named in (feeds, kept))
             self._normalizer.counts_share = has_share = own.stop > own.start
             if not has_share:  # the other processes need this one to sum gradients and to normalize
@@ -131,7 +132,7 @@ class SplitEngine(TorchEngine):
     def averaged_counts(self, objective: Objective, batch: StepBatch) -> Sequence[float]:
         """For each loss the number of what its mean over the whole batch is over."""
         counts = counts_of_losses(objective, batch.targets, len(batch.inputs[0]))
-        if all(term.loss.ignored_label is None for term in objective.terms):
+        if all(term.loss.counts_every_label for term in objective.terms):
             return [batch.size] * len(counts)
         return self.ranks.sum(*counts)
 
@@ -167,16 +168,11 @@ class SplitEngine(TorchEngine):
         return nullcontext()
 
 
-def counts_of_losses(objective: Objective, targets: Sequence[Array], examples: int) -> list[int]:
+def counts_of_losses(objective: Objective, targets: Sequence[Array], examples: int) -> list[float]:
     """For each loss the number of what its mean over these examples is over: the labels that count, or the examples."""
-    counts = []
-    for term in objective.terms:
-        column, ignored = term.column, term.loss.ignored_label
-        if column is None or ignored is None:
-            counts.append(examples)
-        else:
-            counts.append(int((targets[column] != ignored).sum()))
-    return counts
+    return [
+        examples if term.column is None else averaged_count(term.loss, targets[term.column]) for term in objective.terms
+    ]
 
 
 def _any_example(run: Run, kept: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[Array], dict[str, Tensor]]:

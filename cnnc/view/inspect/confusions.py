@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cnnc.core.intervals import interval_text, wilson
 from cnnc.view.document import Item, Table
 from cnnc.view.inspect.tiles import LONGEST_LABEL
 from cnnc.view.labels import SMALL
@@ -19,17 +20,20 @@ LARGEST_MATRIX, CONFUSIONS = 30, 30
 """The most classes of a heat map, and the most confusions that are listed."""
 LEGEND = (
     "Recall is the share of the examples of a class that are predicted as this class; precision is the share of the predictions "
-    "of a class that are right."
+    "of a class that are right; F1 is their harmonic mean."
 )
 _COLUMNS_WIDTH = 700
 """The most room for the columns of a heat map whose heads are names."""
 Counts = Sequence[Sequence[int]]
 
 
-def confusion_items(matrix: Counts, names: Sequence[str]) -> list[Item]:
-    """The heat map, or for many classes the largest confusions; and a table of the classes."""
+def confusion_items(matrix: Counts, names: Sequence[str], has_intervals: bool = True) -> list[Item]:
+    """The heat map, or for many classes the largest confusions; and a table of the classes.
+
+    The recall has an interval where each example has one label (`has_intervals`), not where pixels are counted.
+    """
     first = _heat_map(matrix, names) if len(matrix) <= LARGEST_MATRIX else _largest(matrix, names)
-    return [first, _classes(matrix, names)]
+    return [first, _classes(matrix, names, has_intervals)]
 
 
 def _heat_map(matrix: Counts, names: Sequence[str]) -> Page:
@@ -66,13 +70,18 @@ def _largest(matrix: Counts, names: Sequence[str]) -> Table:
     return Table(("true", "predicted", "examples", "of the class"), rows, (False, False, True, True), title)
 
 
-def _classes(matrix: Counts, names: Sequence[str]) -> Table:
+def _classes(matrix: Counts, names: Sequence[str], has_intervals: bool) -> Table:
     def share(part: int, whole: int) -> str:
         return f"{part / whole:.1%}" if whole else "none"
 
     rows = []
     for i, name in enumerate(names):
         right, examples, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
-        rows.append((name, share(right, examples), share(right, predicted), f"{examples:,}", f"{predicted:,}"))
-    heads = ("class", "recall", "precision", "examples", "predictions")
-    return Table(heads, tuple(rows), (False, True, True, True, True), "Recall and precision of each class")
+        interval = interval_text(wilson(right, examples)).replace(" ", "\u00a0") if examples else "none"
+        scores = (share(right, examples), *([interval] if has_intervals else []), share(right, predicted))
+        f1 = share(2 * right, examples + predicted)
+        rows.append((name, *scores, f1, f"{examples:,}", f"{predicted:,}"))
+    between = ("95% interval",) if has_intervals else ()
+    heads = ("class", "recall", *between, "precision", "F1", "examples", "predictions")
+    title = "Recall, precision and F1 of each class"
+    return Table(heads, tuple(rows), (False, *[True] * (len(heads) - 1)), title)

@@ -37,6 +37,31 @@ def class_pixels(labels: Array, classes: int) -> Pixels:
     return image_pixels(np.clip(labels, 0, None)[..., None] / max(1, classes - 1))
 
 
+def overlaid_pixels(image: Pixels, labels: Array, colours: Array, ignored: int | None = None) -> Pixels:
+    """A label map (H, W) laid over an image: each class but 0 in half of its colour, of `colours` (256, 3); ignored labels white.
+
+    The map is enlarged or reduced to the size of the image by nearest neighbour.
+    """
+    height, width = image.shape[:2]
+    rows, columns = (np.arange(n) * size // n for n, size in zip((height, width), labels.shape, strict=True))
+    resized = labels[rows][:, columns]
+    base = (image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)).astype(np.float32)
+    laid_over = np.where((resized == ignored)[..., None], 255, colours[np.clip(resized, 0, 255)].astype(np.float32))
+    is_marked = (resized != 0) | (resized == ignored)
+    return np.where(is_marked[..., None], (base + laid_over) / 2, base).astype(np.uint8)
+
+
+def side_by_side(images: Sequence[Pixels]) -> Pixels:
+    """Images of one example in a row, with a white line between them; all in colours if one is, smaller ones on white."""
+    if len(images) == 1:
+        return images[0]
+    coloured = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2) for image in images]
+    height = max(len(image) for image in coloured)
+    gap = max(1, height // 16)
+    padded = [np.pad(image, ((0, height - len(image)), (0, gap), (0, 0)), constant_values=255) for image in coloured]
+    return np.concatenate(padded, axis=1)[:, :-gap]
+
+
 def numbers_line(values: Array) -> str:
     """The first numbers of an array."""
     flat = values.reshape(-1)

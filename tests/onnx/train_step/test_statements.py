@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cnnc.recipe.losses import Loss
 from cnnc.recipe.optimizers import Optimizer
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
-from cnnc.training.metrics import mean_iou
+from cnnc.training.metrics import COUNTERS, ConfusionCounter, score_of
 from cnnc.training.optimizers import clip_gradients as clip_in_numpy
 from cnnc.training.optimizers import update
 from tests.training.statement_cases import LOSSES, METRICS, OPTIMIZERS, MetricCase
@@ -76,10 +77,10 @@ def test_a_loss_and_its_gradient(loss: Loss, shape: tuple[int, ...], opset: int,
     np.testing.assert_allclose(to_channels_last(found["gradient"]), expected.gradient, rtol=2e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("loss", [row for row in LOSSES if row.ignored_label is not None], ids=repr)
 @pytest.mark.parametrize("count", [0, 5])
-def test_ignored_labels_outside_the_classes_count_nothing(count: int) -> None:
+def test_ignored_labels_outside_the_classes_count_nothing(loss: Loss, count: int) -> None:
     """255 marks borders in label maps; a batch of borders alone has loss and gradient 0."""
-    (loss,) = [row for row in LOSSES if row.ignored_label == 2]
     loss = loss.replace(ignore=255)
     labels = np.full((2, 3), 255)
     labels.flat[:count] = 1
@@ -144,7 +145,11 @@ def test_gradients_are_clipped_as_in_numpy(norm: float, opset: int) -> None:
 
 FINISHED: dict[str, Callable[[Array, int], float]] = {
     "psnr": lambda total, count: 10 * math.log10(count / total) if total else math.inf,
-    "iou": lambda total, count: mean_iou(total),
+    **{
+        metric.kind: partial(lambda metric, total, count: score_of(metric, total), metric)
+        for metric, counter in COUNTERS.items()
+        if issubclass(counter, ConfusionCounter)
+    },
 }
 """What a host makes of the sums where it is not total/count, as onnx/train_step/metrics.py says."""
 
