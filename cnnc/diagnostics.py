@@ -50,6 +50,7 @@ _FAMILY_STATUS = {
     "8": Exit.EXPORT,
     "9": Exit.RESOURCES,
 }
+_RESOURCES = ("E704",)  # a worker process died: nothing diverged
 _USAGE = ("E010", "E115")  # wrong on the command line, not in the source; so is every error in the value of `--set`
 
 
@@ -233,7 +234,9 @@ class Diagnostic(_Fields):
         if self.severity == "warning":
             return Exit.OK
         on_command_line = self.span is not None and self.span.source.name.startswith("--")
-        return Exit.USAGE if on_command_line or self.code in _USAGE else _FAMILY_STATUS[self.code[1]]
+        if on_command_line or self.code in _USAGE:
+            return Exit.USAGE
+        return Exit.RESOURCES if self.code in _RESOURCES else _FAMILY_STATUS[self.code[1]]
 
     def as_dict(self) -> dict[str, Any]:
         """The diagnostic as `--json` prints it; docs/json.md describes every key."""
@@ -430,6 +433,11 @@ def cells(text: str) -> int:
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """C0 and C1 controls but newline and tab, marks of writing direction, and the separators of lines and paragraphs: those of an
 untrusted file must not reach the terminal."""
+
+
+def escaped(text: str) -> str:
+    """The text with control characters as `\\u001b`, which JSON reads back."""
+    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _printable(text: str) -> str:

@@ -307,8 +307,8 @@ def check(
     stem = Path(name).stem.strip("<>") or "net"
     lets = _lets(expressions)
 
-    def lower_at(sizes: Callable[[str], int], fixed: bool) -> Lowered:
-        return lower(file, stem, lets, sizes, included, fixed, traced)
+    def lower_at(sizes: Callable[[str], int], fixed: bool, tried: bool = False) -> Lowered:
+        return lower(file, stem, lets, sizes, included, fixed, traced, tried)
 
     data_shapes = {name: facts.shape for name, facts in KNOWN.items()}
     lowered, survey, size_diagnostics = explore(

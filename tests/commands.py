@@ -60,7 +60,8 @@ def _started(
 ) -> Iterator[None]:
     """What a new process begins with; on the way out, what this one had."""
     before = Path.cwd()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {number: signal.getsignal(number) for number in numbers}
     with ExitStack() as stack:
         stack.enter_context(patch.object(sys, "argv", ["cnnc", *words]))
         stack.enter_context(patch("typer.main.get_params_from_function", parameters_of))

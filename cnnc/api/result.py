@@ -98,7 +98,9 @@ class Result:
     def rows(self) -> tuple[dict[str, float | None], ...]:
         """The metrics of all epochs, one dict each, by the names of metrics.jsonl. Raises CnncError E901."""
         path = self.folder / "metrics.jsonl"
-        lines = read_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
+        lines = (
+            read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines() if path.exists() else []
+        )
         return tuple(json.loads(line) for line in lines)
 
     @property

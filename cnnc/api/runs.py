@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cnnc.core.arrays import Array
+from cnnc.core.files import real_path
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network
@@ -64,7 +65,7 @@ def resumed_run(
     """A run that continues the run or checkpoint `resume`, in its folder or in another one, which gets a copy of its progress."""
     old = resume if resume.is_dir() else resume.parent
     ranks.first(lambda: checkpoints.find(resume, "last"))  # E606 before anything is written
-    in_place = folder is None or folder.resolve() == old.resolve()
+    in_place = folder is None or real_path(folder) == real_path(old)
     if folder is not None and not in_place:
         ranks.first(lambda: require_new(folder, report))
     with ExitStack() as lock:

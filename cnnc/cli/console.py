@@ -1,7 +1,7 @@
 """What the command line prints and how it exits.
 
 Results go to stdout; diagnostics and progress go to stderr, in colour on a terminal. `report_error` prints any
-exception and gives its exit status; `stop_on_signals` turns SIGINT and SIGTERM into the exception `Stopped`.
+exception and gives its exit status; `stop_on_signals` turns SIGINT, SIGTERM and SIGHUP into the exception `Stopped`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cnnc.core.terminal import coloured, width_of
-from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, plain, render
+from cnnc.diagnostics import CnncError, Diagnostic, Exit, Paint, escaped, plain, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +32,34 @@ class Stopped(BaseException):
         self.status = status
 
 
+def handle_signals(handle: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """Sets what Ctrl-C, SIGTERM and SIGHUP do; under nohup, SIGHUP stays ignored."""
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, handle)
+
+
+def open_closed_streams() -> None:
+    """Opens the null device in place of standard streams that are closed (`>&-`), so that no file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", closefd=False, encoding="utf-8")  # noqa: SIM115  for good
+            setattr(sys, name, stream)
+
+
 def stop_on_signals() -> None:
-    """Makes Ctrl-C and SIGTERM raise `Stopped` with exit status 130 or 143."""
+    """Makes Ctrl-C raise `Stopped` with exit status 130, SIGTERM and SIGHUP with 143."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
-
-
-def escaped(text: str) -> str:
-    """The text with control characters as `\\u001b`, which JSON reads back: those of a file must not reach a terminal."""
-    return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    handle_signals(stop)
 
 
 def print_result(text: str = "") -> None:
@@ -190,9 +205,8 @@ def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def ignore_signals() -> None:
-    """Ignores Ctrl-C and SIGTERM from here on, as the program is exiting."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Ignores Ctrl-C, SIGTERM and SIGHUP from here on, as the program is exiting."""
+    handle_signals(signal.SIG_IGN)
 
 
 def report_error(error: BaseException) -> int:

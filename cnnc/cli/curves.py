@@ -13,6 +13,7 @@ from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.options import json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind, write_picture
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _require_different(runs: Sequence[Path]) -> None:
     from cnnc.view.chart import LOOKS
 
     for number, run in enumerate(runs):
-        if run.resolve() in [other.resolve() for other in runs[:number]]:
+        if real_path(run) in [real_path(other) for other in runs[:number]]:
             raise CnncError.of("E010", f"{run} is named twice", help="name each run once")
     if len(runs) > LOOKS:
         message = f"{len(runs)} runs cannot be told apart in one chart"
@@ -65,7 +66,7 @@ def _require_different(runs: Sequence[Path]) -> None:
 
 def _names(runs: Sequence[Path]) -> list[str]:
     """The names of the folders; where two are equal, the paths as typed."""
-    names = [run.resolve().name or str(run) for run in runs]
+    names = [real_path(run).name or str(run) for run in runs]
     count = Counter(names)
     return [name if count[name] == 1 else str(run) for name, run in zip(names, runs, strict=True)]
 

@@ -15,6 +15,7 @@ from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.options import DATA, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def demo(
             )
     elif settings and source.suffix != ".cnn":
         raise CnncError.of("E010", "--set applies to a network FILE; a run keeps the settings it was trained with")
-    out = out if out is not None else Path(f"{source.resolve().stem}-{'learn' if training else 'demo'}.html")
+    out = out if out is not None else Path(f"{real_path(source).stem}-{'learn' if training else 'demo'}.html")
     require_outputs([source], [Output(out, "-o", "html")], force)
     say = print_status if json else print_result
     if training:

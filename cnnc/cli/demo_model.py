@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.cli.demo_examples import DemoExamples
+from cnnc.core.files import real_path
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.metadata import PRECISION, Facts
 from cnnc.onnx.run.inspect import read_model
@@ -63,7 +64,7 @@ def demo_page(
         "layersNote": _layers_note(session, layers),
         "examples": packed[0] if packed is not None else None,
     }
-    title = facts.name or message.graph.name or source.resolve().stem
+    title = facts.name or message.graph.name or real_path(source).stem
     return DemoPage(title, _description(data, examples), tuple(_facts(session, content, source)), data, blobs, runtime)
 
 

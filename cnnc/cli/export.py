@@ -16,6 +16,7 @@ from cnnc.cli.export_torch import export_torch
 from cnnc.cli.export_training import export_training
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
 from cnnc.report.deviations import deviation_dict, deviation_table, largest
 
@@ -196,7 +197,7 @@ def default_output(source: Path, suffix: str = ".onnx") -> Path:
     if source.suffix == ".cnn":
         return Path(f"{source.stem}{suffix}")
     if source.is_dir() or source.name in RUN_FILES:
-        return Path(f"{(source if source.is_dir() else source.parent).resolve().name}{suffix}")
+        return Path(f"{real_path(source if source.is_dir() else source.parent).name}{suffix}")
     names = chain([f"{source.stem}{suffix}"], (f"{source.stem}-{number}{suffix}" for number in count(2)))
     return next(path for path in map(Path, names) if not path.exists())
 

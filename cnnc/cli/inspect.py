@@ -11,6 +11,7 @@ from cnnc.api.inspect.options import InspectOptions
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
 
 
@@ -76,7 +77,7 @@ def inspect(
         raise CnncError.of("E010", "--label chooses the class that --why explains", help="add --why")
     if last and is_model(source):
         raise CnncError.of("E010", f"{source} is a model: --last applies to a run", help="leave --last out")
-    out = out if out is not None else Path(f"{source.resolve().stem}-inspect.html")
+    out = out if out is not None else Path(f"{real_path(source).stem}-inspect.html")
     require_outputs([source, *(images or [])], [Output(out, "-o", "html")], force)
     if folder is not None:
         from cnnc.cli.inspect_files import require_folder

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import sys
 
-from cnnc.cli.console import Stopped, print_status, report_error, stop_on_signals
+from cnnc.cli.console import Stopped, open_closed_streams, print_status, report_error, stop_on_signals
 from cnnc.diagnostics import Exit
 
 
 def main() -> None:
     """Runs the command line and exits with a status of cnnc.diagnostics.Exit."""
+    open_closed_streams()
     stop_on_signals()
     try:
         gc.disable()  # what imports create stays: searching it for garbage takes a tenth of the time of `cnnc check`

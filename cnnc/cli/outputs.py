@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from cnnc.core.files import read_start, require_writable
+from cnnc.core.files import read_start, real_path, require_writable
 from cnnc.diagnostics import CnncError
 
 FORCE = Annotated[bool, typer.Option("--force", help="Also replace an existing file of another kind.")]
@@ -150,7 +150,7 @@ def belongs_to_run(path: Path) -> bool:
     """Whether a file has the name of one that training writes, in a run folder."""
     from cnnc.training.checkpoint import RUN_FILES
 
-    path = path.resolve()
+    path = real_path(path)
     others = [name for name in RUN_FILES if name != "curves.svg"]  # which `cnnc curves` writes to any folder
     return path.name in RUN_FILES and any((path.parent / name).exists() for name in others)
 
@@ -163,7 +163,7 @@ def _reason_of_outputs(output: Output, others: Sequence[Output]) -> str:
 def _same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return real_path(path) == real_path(other)
 
 
 def _is_of_kind(output: Output) -> bool:

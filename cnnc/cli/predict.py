@@ -11,6 +11,7 @@ import typer
 from cnnc.api.named_files import named_files
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
+from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError, Exit
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def predict(
 def _require_other_folder(folder: Path, inputs: Sequence[Path]) -> None:
     """Raises CnncError E902 if the folder of --out has an input of a kind that is written there, which could be replaced."""
     for path in inputs:
-        if path.suffix.lower() in (".npy", ".png") and path.parent.resolve() == folder.resolve():
+        if path.suffix.lower() in (".npy", ".png") and real_path(path.parent) == real_path(folder):
             raise CnncError.of(
                 "E902",
                 f"cannot write to {folder}: outputs there could replace {path}, which this command reads",

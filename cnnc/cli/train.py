@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnnc.cli.console import Stopped, print_diagnostics, print_json, print_result, print_status, stop_on_signals
+from cnnc.cli.console import (
+    Stopped,
+    handle_signals,
+    print_diagnostics,
+    print_json,
+    print_result,
+    print_status,
+    stop_on_signals,
+)
 from cnnc.cli.engines import (
     ACCUMULATE,
     COMPILE,
@@ -219,7 +227,8 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
         help = f"the last checkpoint is in {run.folder}; resume from it with: {command}"
         if is_started_again():
             help = f"torchrun starts the processes again, which resume from the last checkpoint in {run.folder}"
-        raise CnncError(*(d._replace(help=d.help or help) for d in error.diagnostics)) from error
+        shown = (d._replace(help="; ".join(filter(None, (d.help, help)))) for d in error.diagnostics)
+        raise CnncError(*shown) from error
     finally:
         callback.close()
         if ranks.size == 1 or sys.exc_info()[0] is None:  # else torchrun's SIGTERM would hide the error
@@ -258,7 +267,7 @@ def _dry_run(network: Network, data: Path | None, engine: Engine, json: bool) ->
 
 
 class _Signals:
-    """The first Ctrl-C or SIGTERM asks the training loop to save and stop; the second raises `Stopped`.
+    """The first Ctrl-C, SIGTERM or SIGHUP asks the training loop to save and stop; the second raises `Stopped`.
 
     Of several processes, each is signalled once by torchrun, and again by whoever signals all processes of a job: only the
     first signal counts, and torchrun kills those that do not end.
@@ -275,12 +284,11 @@ class _Signals:
             if cls.asked and not is_alone:
                 return
             if cls.asked:
-                cls.terminated = number == signal.SIGTERM
+                cls.terminated = number != signal.SIGINT
                 raise Stopped(Exit.TERMINATED if cls.terminated else Exit.INTERRUPTED)
-            cls.asked, cls.terminated = True, number == signal.SIGTERM
+            cls.asked, cls.terminated = True, number != signal.SIGINT
 
-        signal.signal(signal.SIGINT, handle)
-        signal.signal(signal.SIGTERM, handle)
+        handle_signals(handle)
 
 
 def _callback(log: Log | None, live: bool, port: int | None, ranks: Ranks) -> Callback:

@@ -1,13 +1,18 @@
-"""Reads files, and writes them atomically: a file is written completely or not at all.
+"""Reads files within limits, and writes them atomically: a file is written completely or not at all.
 
-In: paths and bytes. Out: bytes, or complete files. A write goes to a temporary file in the same folder, is flushed to disk,
-and is renamed to its target in one step: after a full disk, a signal or a power cut the old file is still there. A
-symbolic link stays a link. A device or pipe is written to, never replaced. Every OSError is raised as a CnncError
-(E901 to E903) with exit status 6.
+In: paths and bytes. Out: bytes, or complete files. Every file that cnnc reads is opened here, by `open_file`: only regular
+files are, since a pipe may never end and a device has no size; what was opened is judged, so that nothing can take its
+position in between. `read_bytes` compares the size with a limit and with the free memory before it allocates anything.
+
+A write goes to a temporary file in the same folder, is flushed to disk, and is renamed to its target in one step: after a
+full disk, a signal or a power cut the old file is still there. A symbolic link stays a link. A device or pipe is written
+to, never replaced. Every OSError is raised as a CnncError (E901 to E904) with exit status 6.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import stat
 import tempfile
@@ -39,22 +44,109 @@ def first_line(error: Exception) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """The content of a file. Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes."""
+def open_file(path: Path, limit: int | None = None, *, shell_pipe: bool = False) -> io.BufferedReader:
+    """Opens a regular file of at most `limit` bytes; with `shell_pipe` also a pipe of the shell, as `<(command)` is.
+
+    Raises OSError, with a `strerror` that says what is there instead. A pipe without a writer does not block.
+    """
+    return io.BufferedReader(open_unbuffered(path, limit, shell_pipe=shell_pipe))
+
+
+def open_unbuffered(path: Path, limit: int | None = None, *, shell_pipe: bool = False) -> io.FileIO:
+    """As `open_file`, without a buffer."""
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            file = os.open(name, flags | _WITHOUT_WAITING)
+        except OSError as error:  # the system's words for a socket are "no such device or address"
+            raise OSError(error.errno, _SOCKET, name) if error.errno == errno.ENXIO else error from None
+        try:
+            _require_regular(path, os.fstat(file), limit, shell_pipe)
+            os.set_blocking(file, True)
+        except BaseException:
+            os.close(file)
+            raise
+        return file
+
+    return io.FileIO(str(path), "rb", opener=opener)
+
+
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_SOCKET = "it is a socket, not a regular file"
+
+
+def _require_regular(path: Path, status: os.stat_result, limit: int | None, shell_pipe: bool) -> None:
+    """Raises OSError for what is not a regular file, and for a larger one than `limit` bytes."""
+    mode = status.st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if stat.S_ISFIFO(mode) and not (shell_pipe and _is_of_shell(path)):
+        raise OSError(errno.EINVAL, "it is a pipe, not a regular file", str(path))
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, "it is a device, not a regular file", str(path))
+    if limit is not None and status.st_size > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
+
+
+def _is_of_shell(path: Path) -> bool:
+    """Whether a path names what the shell opened: standard input, or `<(command)`."""
+    return str(path) == "/dev/stdin" or str(path.parent) in ("/dev/fd", "/proc/self/fd")
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a file, or of a pipe of the shell.
+
+    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 if it does not fit into memory.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read() if limit is None else file.read(limit + 1)
+        with open_file(path, shell_pipe=True) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= limit:
+                require_memory(size, str(path))
+                return _read_all(file, size, path, limit)
     except OSError as error:
         raise read_error(path, error) from error
-    if limit is not None and len(data) > limit:
-        raise CnncError.of("E903", f"{path} is larger than {limit:,} bytes")
-    return data
+    raise too_large(path, limit)
+
+
+def _read_all(file: io.BufferedReader, size: int, path: Path, limit: int) -> bytes:
+    """Reads to the end; the size may have changed, and that of a pipe is 0."""
+    parts = [file.read(size + 1)]
+    total = len(parts[0])
+    while total <= limit and (part := file.read(_CHUNK)):
+        parts.append(part)
+        total += len(part)
+    if total > limit:
+        raise too_large(path, limit)
+    return b"".join(parts)
+
+
+_CHUNK = 1 << 20
+
+
+def too_large(path: Path | str, limit: int) -> CnncError:
+    """E903 for a file of more than `limit` bytes."""
+    return CnncError.of("E903", f"{path} is larger than {limit:,} bytes")
+
+
+def require_memory(size: int, what: str) -> None:
+    """Raises E904 if `size` bytes of memory are more than are free; small sizes are not compared."""
+    if size < _SURELY_FREE:
+        return
+    from cnnc.core.process_memory import free_memory
+
+    free = free_memory()
+    if 0 < free < size:
+        raise CnncError.of("E904", f"{what} needs {size / 2**30:.1f} GiB of memory; {free / 2**30:.1f} GiB are free")
+
+
+_SURELY_FREE = 1 << 26
 
 
 def read_start(path: Path, size: int = 4096) -> bytes:
     """The first bytes of a file. Raises E901 if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(size)
     except OSError as error:
         raise read_error(path, error) from error
@@ -62,11 +154,7 @@ def read_start(path: Path, size: int = 4096) -> bytes:
 
 def require_readable(path: Path) -> None:
     """Raises E901 if a file cannot be opened; for use before a library opens it."""
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise read_error(path, error) from error
+    read_start(path, 0)
 
 
 def require_writable(path: Path, help: str = "") -> None:
@@ -83,6 +171,11 @@ def decode_utf8(data: bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise CnncError.of("E008", f"{name}:{line}: the file is not UTF-8 (byte {error.start})") from error
+
+
+def real_path(path: Path) -> Path:
+    """The absolute path with symbolic links followed; a circle of links stays as it is, where `Path.resolve` may raise."""
+    return Path(os.path.realpath(path))
 
 
 def make_folder(path: Path) -> None:
@@ -104,7 +197,8 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
     try:
         old_mode = _mode(path)
         if old_mode is not None and not stat.S_ISREG(old_mode) and not stat.S_ISDIR(old_mode):
-            yield path
+            with _written_to(path, old_mode):
+                yield path
             return
         target = Path(os.path.realpath(path))
         handle, name = tempfile.mkstemp(prefix=f"{_prefix(target)}.", suffix=_SUFFIX, dir=target.parent)
@@ -121,6 +215,26 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_to(path: Path, mode: int) -> Iterator[None]:
+    """Holds a pipe open, which must have a reader, since writing to it would wait for one. Raises OSError."""
+    if stat.S_ISBLK(mode):
+        raise OSError(errno.EINVAL, "it is a disk", str(path))
+    if not stat.S_ISFIFO(mode):
+        yield
+        return
+    try:
+        pipe = os.open(path, os.O_WRONLY | _WITHOUT_WAITING)
+    except OSError as error:
+        raise (
+            OSError(error.errno, "no program reads the pipe", str(path)) if error.errno == errno.ENXIO else error
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(pipe)
 
 
 def safe_name(text: str, longest: int = 100) -> str:

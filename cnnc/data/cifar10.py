@@ -22,7 +22,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import first_line, reason
+from cnnc.core.files import first_line, open_file, reason
 from cnnc.data import Report, fetch, images
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, ReadFacts, Split
@@ -116,7 +116,7 @@ def _is_present(path: Path) -> bool:
 
 def _file(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(_MAX_BATCH_BYTES + 1)
     except OSError as error:
         raise bad_file(path, f"cannot be read ({reason(error)})") from error
@@ -126,7 +126,7 @@ def _unpacked(archive: Path) -> dict[str, bytes]:
     """The content of the files of the binary version in their .tar.gz; no other member is read. Raises E602."""
     content: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r|gz") as tar:
+        with open_file(archive) as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
             for count, member in enumerate(tar):
                 name = member.name.rpartition("/")[2]
                 if count >= _MAX_MEMBERS or not 0 <= member.size <= 2 * _MAX_BATCH_BYTES:

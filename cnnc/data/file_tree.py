@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from cnnc.core.files import first_line, reason
+from cnnc.core.files import first_line, open_file, reason
 from cnnc.data import Request
 from cnnc.data.fetch import named_folder
 from cnnc.diagnostics import CnncError
@@ -110,9 +110,7 @@ class _FolderFiles:
     def read(self, name: str, limit: int) -> bytes:
         file_path = self.path / name
         try:
-            if not file_path.is_file():  # reading a pipe would block
-                raise bad_file(file_path, "expected a file")
-            with file_path.open("rb") as file:
+            with open_file(file_path) as file:
                 data = file.read(limit + 1)
         except OSError as error:
             raise bad_file(file_path, f"cannot be read ({reason(error)})") from error
@@ -222,7 +220,7 @@ def name_in_archive(path: Path, written: str) -> str:
 def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
     """Opens a .zip; `kind` names it in errors. Raises CnncError E602, also for encrypted members."""
     try:
-        opened = zipfile.ZipFile(path)
+        opened = _RegularZip(path)
     except OSError as error:
         raise bad_file(path, f"cannot be read ({reason(error)})") from error
     except Exception as error:  # zipfile raises several kinds for damaged archives
@@ -232,6 +230,24 @@ def open_zip(path: Path, kind: str = ".zip archive") -> zipfile.ZipFile:
         opened.close()
         raise bad_file(path, f"the member {locked.filename} is encrypted", "unpack the archive and name the folder")
     return opened
+
+
+class _RegularZip(zipfile.ZipFile):
+    """A .zip that is a regular file, which it closes with itself."""
+
+    def __init__(self, path: Path) -> None:
+        file = open_file(path)  # after this object, so that the collection of garbage closes it by `close`
+        try:
+            super().__init__(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        file = self.fp
+        super().close()
+        if file is not None:
+            file.close()
 
 
 def read_member(opened: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int, display_name: str) -> bytes:

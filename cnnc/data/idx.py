@@ -21,7 +21,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import read_error
+from cnnc.core.files import open_file, read_error
 from cnnc.data.catalog import DataFacts
 from cnnc.data.dataset import Split, make_split
 from cnnc.diagnostics import CnncError
@@ -58,7 +58,7 @@ def read_idx(path: Path, dimensions: int | None = None) -> NDArray[np.uint8]:
     `dimensions` is the expected number of dimensions, None for any. Raises CnncError E602, E901.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return decode_idx(file, str(path), dimensions)
     except OSError as error:
         raise read_error(path, error) from error

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-from cnnc.core.files import reason
+from cnnc.core.files import open_file, reason
 from cnnc.data.file_tree import bad_file
 
 MAX_BYTES = 2**24
@@ -29,9 +29,7 @@ def peek(items: Iterator[T], count: int) -> tuple[list[T], Iterator[T]]:
 def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Each line with its number, from 1; a byte-order mark is skipped. Raises CnncError E602."""
     try:
-        if not path.is_file():
-            raise bad_file(path, "expected a file")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             number = 0
             while line := file.readline(MAX_BYTES + 1):
                 number += 1

@@ -17,6 +17,7 @@ names file, array and example.
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cnnc.core.files import first_line, reason
+from cnnc.core.files import first_line, open_file, reason, require_memory
 from cnnc.core.tensor import DType, TensorType, format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Column, Dataset, ReadFacts, Split
@@ -41,6 +42,9 @@ MAPPED_FROM = 2**28
 
 LARGEST = 2**32
 """The most bytes of an array that is read into memory."""
+
+MAX_RATIO = 100
+"""The most times that an array of `MAPPED_FROM` bytes or more is compressed; numbers that were measured are not."""
 
 _CHUNK = 2**20
 _HEADER = 10_000
@@ -136,8 +140,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
                 )
             array = arrays[name_in_file]
             _require_numbers(array)
-            if array.bytes > LARGEST:
-                raise bad_file(array.where, f"expected at most {LARGEST:,} bytes, found {array.bytes:,}")
+            _require_readable_size(array)
             arrays_by_name[name] = _values(archive, array)
     return arrays_by_name
 
@@ -329,14 +332,10 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
     if array.member.compress_type == zipfile.ZIP_STORED and array.bytes >= MAPPED_FROM:
         offset = _offset(path, array)
         order = "F" if array.fortran else "C"
-        values = np.memmap(path, array.dtype, "r", offset, array.shape, order)  # type: ignore[call-overload]
+        with open_file(path) as file:
+            values = np.memmap(file, array.dtype, "r", offset, array.shape, order)  # type: ignore[call-overload]
         return ConvertedColumn(values, column_type)
-    if array.bytes > LARGEST:
-        raise bad_file(
-            array.where,
-            f"has {array.bytes:,} bytes; at most {LARGEST:,} are read into memory",
-            "save it with np.savez: an uncompressed array stays on the disk",
-        )
+    _require_readable_size(array)
     values = _values(archive, array)
     # converted in memory, a uint8 label map would take eight times as much
     if column_type.shape and array.dtype.itemsize < np.dtype(column_type.dtype).itemsize:
@@ -344,13 +343,25 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
     return convert(values, column_type)
 
 
+def _require_readable_size(array: ArrayHeader) -> None:
+    """Raises CnncError E602 for an array that is too large for memory, or that a small file unfolds to; E904 where memory lacks."""
+    help = "save it with np.savez: an uncompressed array stays on the disk"
+    if array.bytes > LARGEST:
+        raise bad_file(array.where, f"has {array.bytes:,} bytes; at most {LARGEST:,} are read into memory", help)
+    if array.bytes >= MAPPED_FROM and array.bytes > MAX_RATIO * array.member.compress_size:
+        times = array.bytes // max(1, array.member.compress_size)
+        problem = f"unfolds to {array.bytes:,} bytes, {times:,} times its size in the file; at most {MAX_RATIO} times are read"
+        raise bad_file(array.where, problem, help)
+    require_memory(array.bytes, array.where)
+
+
 def _offset(path: Path, array: ArrayHeader) -> int:
     """The offset in the .npz at which the values begin: after the member's header and the array's. Raises E602."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(array.member.header_offset)
             header = file.read(30)
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise bad_file(path, f"cannot be read ({reason(error)})") from error
     name, extra = struct.unpack("<HH", header[26:30]) if len(header) == 30 else (0, 0)

@@ -29,6 +29,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes
 
 MAX_BYTES = 1 << 28
+_NPY_MAGIC = b"\x93NUMPY"
 _SERIES = (".csv", ".tsv")
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -243,10 +244,11 @@ def _nearest_legal_size(spec: InputSpec, symbol: str, size: int) -> int:
 
 
 def _load_npy(path: Path) -> NDArray[Any]:
+    content = read_bytes(path, MAX_BYTES)
+    if not content.startswith(_NPY_MAGIC):  # else NumPy takes it for a pickle, and says how to trust it
+        raise CnncError.of("E608", f"{path} is not a .npy array")
     try:
-        array: NDArray[Any] = np.load(io.BytesIO(read_bytes(path, MAX_BYTES)), allow_pickle=False)
-    except CnncError:
-        raise
+        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # numpy raises several kinds for damaged files
         raise CnncError.of("E608", f"{path} is not a .npy array: {first_line(error)}") from error
     if not isinstance(array, np.ndarray):  # a .npz with another suffix

@@ -347,9 +347,10 @@ def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]
 
 def _values(where: str, values: list[str], cells: list[str], layout: TableLayout, first: list[str]) -> list[float]:
     """The values of a line, which are some of its cells. Raises CnncError E602."""
-    try:  # the fast path; cells such as `1_0` or `nan`, which float() accepts, are found below
+    try:  # the fast path; cells such as `1_0`, `nan` or `١`, which float() accepts, are found below
         row = [float(cell) for cell in values]
-        if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in "".join(values):
+        text = "".join(values)
+        if all(-_LARGEST <= value <= _LARGEST for value in row) and "_" not in text and text.isascii():
             return row
     except ValueError:
         pass

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 
-from cnnc.core.files import reason
+from cnnc.core.files import open_file, open_unbuffered, reason
 from cnnc.data.decoded_cache import keep, read_kept
 from cnnc.data.file_tree import bad_file, state_of
 from cnnc.data.tar_index import TarMember, member_name, read_members
@@ -141,7 +141,7 @@ def _read_index(paths: Sequence[Path]) -> ShardIndex:
             key, suffix = _split_name(path, member.name)
             examples.setdefault(key, {})[suffix] = member
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 for key, members in examples.items():
                     image, suffix = _image(path, key, members), _label_suffix(path, key, members)
                     used = used or suffix
@@ -227,7 +227,7 @@ class ShardFiles:
         if size > limit:
             raise bad_file(self.display_name(key), f"expected at most {limit:,} bytes")
         try:
-            with self._paths[shard].open("rb", buffering=0) as file:
+            with open_unbuffered(self._paths[shard]) as file:
                 file.seek(offset)
                 data = file.read(size)
         except OSError as error:

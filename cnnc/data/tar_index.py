@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from cnnc.core.files import first_line, reason
+from cnnc.core.files import first_line, open_file, open_unbuffered, reason
 from cnnc.data.file_tree import bad_file, is_hidden, name_in_archive
 
 BLOCK = 512
@@ -44,7 +44,7 @@ class TarMember(NamedTuple):
 def read_members(path: Path) -> Iterator[TarMember]:
     """The files of an archive, without hidden ones. Raises CnncError E602."""
     try:
-        with _HeaderReader(path.open("rb", buffering=0)) as file:
+        with _HeaderReader(open_unbuffered(path)) as file:
             _require_uncompressed(path, file.read(8))
             end = file.seek(0, 2)
             file.seek(0)
@@ -115,7 +115,7 @@ class _HeaderReader(io.BufferedReader):
 def member_name(path: Path, offset: int) -> str:
     """The name of the member whose content begins at an offset, from its header, for messages."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(offset - BLOCK)
             return tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "backslashreplace").name
     except (OSError, ValueError, tarfile.TarError):

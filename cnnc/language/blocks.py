@@ -33,19 +33,25 @@ from cnnc.language.scope import Frame, LayerReference, Tensor, with_c_in
 
 MAX_LAYERS = 100_000
 MAX_CALLS = 40  # nesting of block calls
+MAX_INCLUDES = 40  # nesting of includes
 
 
 # --- blocks of the file --------------------------------------------------------------------------------------
 
 
 def collect(
-    file: syntax.File, includes: Includes, trail: tuple[Path, ...], blocks: dict[str, syntax.Block]
+    file: syntax.File,
+    includes: Includes,
+    trail: tuple[Path, ...],
+    blocks: dict[str, syntax.Block],
+    seen: set[Path] | None = None,
 ) -> list[Diagnostic]:
     """Adds the blocks of a file and of the files that it includes to `blocks`; returns the errors in their definitions.
 
     A block can be called above its definition, so this runs before lowering. `trail` are the paths of the files whose
-    includes led here.
+    includes led here, `seen` all that were included so far: a file is read once, however many include it.
     """
+    seen = set() if seen is None else seen
     errors: list[Diagnostic] = []
     for statement in file.statements:
         try:
@@ -57,7 +63,12 @@ def collect(
                 if path in trail:
                     edits = (without_statement(statement.span, "remove one of the includes of the cycle"),)
                     raise CnncError.of("E120", "circular include", span=statement.span, edits=edits)
-                errors += collect(inner, includes, (*trail, path), blocks)
+                if len(trail) > MAX_INCLUDES:
+                    message = f"includes nested more than {MAX_INCLUDES} deep"
+                    raise CnncError.of("E120", message, span=statement.span, help="join some of these files")
+                if path not in seen:
+                    seen.add(path)
+                    errors += collect(inner, includes, (*trail, path), blocks, seen)
         except CnncError as error:
             errors += error.diagnostics
     return errors
@@ -280,22 +291,31 @@ def _head(call: syntax.Call, scope: Scope) -> tuple[int, str | None]:
 
 
 def estimated_layers(
-    body: syntax.Body, scope: Scope, blocks: Mapping[str, syntax.Block], trail: tuple[str, ...] = ()
+    body: syntax.Body,
+    scope: Scope,
+    blocks: Mapping[str, syntax.Block],
+    trail: tuple[str, ...] = (),
+    known: dict[tuple[str, int], int] | None = None,
 ) -> int:
     """Roughly how many layers a body expands to (at least 1), to refuse too many before lowering any.
 
-    `trail` are the blocks whose calls led here.
+    `trail` are the blocks whose calls led here; `known` are the layers of blocks, by name and depth of the call, so that
+    each is estimated once.
     """
+    known = {} if known is None else known
     total = 1
     for statement in body.statements:
         if not isinstance(statement, syntax.Call):
             continue
         word = statement.op.text
-        inner = sum(estimated_layers(b, scope, blocks, trail) for b in statement.bodies)
+        inner = sum(estimated_layers(b, scope, blocks, trail, known) for b in statement.bodies)
         if word == "repeat" and statement.arguments:
             total += int(max(0, _number(statement.arguments[0].value, scope))) * max(1, inner)
         elif word in blocks and word not in trail and len(trail) < MAX_CALLS:
-            total += estimated_layers(blocks[word].body, scope, blocks, (*trail, word))
+            key = word, len(trail)
+            if key not in known:
+                known[key] = estimated_layers(blocks[word].body, scope, blocks, (*trail, word), known)
+            total += known[key]
         else:
             total += 1 + inner
         if total > MAX_LAYERS:

@@ -16,6 +16,8 @@ from cnnc.language.bind import only_value
 from cnnc.language.edits import as_written, first_that_works
 from cnnc.language.parse import MAX_TEXT, parse
 
+MAX_INCLUDED = MAX_TEXT  # characters of all included files
+
 Reader = Callable[[Path], str]
 
 
@@ -53,6 +55,7 @@ class Includes:
         self.root = root
         self.read = read
         self.files: dict[Path, syntax.File] = {}
+        self.size = 0  # characters of the files
         self.texts: dict[str, str] = {}  # the source of each file, by its path as errors cite it
 
     @classmethod
@@ -124,6 +127,10 @@ class Includes:
         except CnncError as error:
             help = "the path is relative to the folder of the including file"
             raise CnncError.of("E120", error.diagnostics[0].message, span=span, help=help) from None
+        self.size += len(text)
+        if self.size > MAX_INCLUDED:
+            message = f"the included files have more than {MAX_INCLUDED:,} characters together"
+            raise CnncError.of("E120", message, span=span, help="include only what the network needs")
         file, diagnostics = parse(Source(str(path), text))
         self.files[resolved] = file
         self.texts[str(path)] = text

@@ -65,11 +65,11 @@ class _TooLarge(Exception):
 
 
 class TrainSection(Record):
-    """The train section as written, the variables that it can use, and the frame whose layers it can name."""
+    """The train section as written, the variables that it can use, and the frame whose layers it can name (None: no network)."""
 
     call: syntax.Call
     scope: Scope
-    top: Frame
+    top: Frame | None = None
 
 
 class Lowered(Record):
@@ -102,15 +102,19 @@ def lower(
     includes: Includes | None = None,
     fixed: bool = False,
     traced: bool = False,
+    tried: bool = False,
 ) -> Lowered:
     """Lowers a file. Errors in the source are in `Lowered.diagnostics`.
 
     `stem` is the name of a network without a `net` line; `settings` override top-level `let`s; `sizes` gives the size of
     each symbol, and `fixed` says that the user chose them (`--at`), that they are not merely tried. `traced` asks for a trace.
+    For sizes that are only `tried`, the first error ends the lowering.
     """
     chosen = sizes or (lambda name: 224)
     trace = LoweringTrace(file) if traced else None
-    return _Lowerer(file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, trace).run()
+    return _Lowerer(
+        file, stem, dict(settings or {}), chosen, includes or Includes(None, None), fixed, trace, tried
+    ).run()
 
 
 class _Lowerer:
@@ -128,6 +132,7 @@ class _Lowerer:
         includes: Includes,
         fixed: bool,
         trace: LoweringTrace | None,
+        tried: bool,
     ) -> None:
         self.file = file
         self.name = stem
@@ -135,7 +140,9 @@ class _Lowerer:
         self.sizes = sizes
         self.includes = includes
         self.including = [] if includes.root is None else [Path(file.source.name).resolve()]
+        self.included: set[Path] = set()
         self.fixed = fixed
+        self.max_diagnostics = 0 if tried else MAX_DIAGNOSTICS
         self.root = Scope()
         self.trace = trace
         self.root.uses = trace.names if trace is not None else None
@@ -229,7 +236,7 @@ class _Lowerer:
         """Lowers statements in order; a statement that fails is reported, and the ones after it are lowered all the same."""
         frame.statements = statements
         for statement in statements:
-            if len(self.diagnostics) > MAX_DIAGNOSTICS:
+            if len(self.diagnostics) > self.max_diagnostics and (self.max_diagnostics or self.failed()):
                 break  # nobody reads more, and finding them takes time
             self.count_step(statement.span, frame)
             before, first = current, len(self.nodes)
@@ -357,8 +364,9 @@ class _Lowerer:
         self.incomplete = incomplete
         if self.trace is not None:
             self.trace.included[call.arguments[0].value.span] = file
-        if path in self.including:
-            return  # a circular include, reported by `blocks.collect`
+        if path in self.included or path in self.including or len(self.including) > blocks.MAX_INCLUDES:
+            return  # it is there already; what is circular or nested too deeply is reported by `blocks.collect`
+        self.included.add(path)
         self.including.append(path)
         for statement in file.statements:
             nested = isinstance(statement, syntax.Call) and statement.op.text == "include"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cnnc.core.arguments import BadValue
 from cnnc.core.tensor import TensorType, format_shape
@@ -22,6 +22,8 @@ from cnnc.graph.sizes import (
     Failure,
     ShapeEvaluator,
     SizeSurvey,
+    StepLimit,
+    TooMuchWork,
     TypesAt,
     size_dependent_layer,
     survey_sizes,
@@ -39,11 +41,19 @@ from cnnc.ops.local import Local
 _IMAGE_SIZES = (224, 256, 572, 512, 1024, 128, 64, 32, 28, 96, 299, 227, 100, 48, 16, 8)
 _CANDIDATES = (*_IMAGE_SIZES, *range(1, 200), *range(200, 800, 4))
 
-MAX_STEPS = 40_000
-"""The statements that are lowered at most in the search for a legal size, about a second; one size is always tried."""
+MAX_SEARCH_STEPS = 5_000
+"""The statements that are lowered at most in the search for a legal size, a fraction of a second; two sizes are always tried."""
 
-LowerAt = Callable[[Callable[[str], int], bool], Lowered]
-"""Lowers the file. Takes a function from a symbol to its size, and whether the user fixed the sizes."""
+MAX_SURVEY_STEPS = 40_000
+"""The statements that are lowered at most in the survey of a source that computes with a size, about a second."""
+
+
+class LowerAt(Protocol):
+    """Lowers the file: takes a function from a symbol to its size, whether the user fixed the sizes, and whether the size is
+    only tried, so that the first error ends it."""
+
+    def __call__(self, sizes: Callable[[str], int], fixed: bool, tried: bool = False) -> Lowered: ...
+
 
 Resize = Callable[[Mapping[str, int]], Graph | Failure]
 """The graph for other sizes of the symbols, or why there is none."""
@@ -145,7 +155,7 @@ def _explore(
     _require_symbols(fixed, first.symbols)
     if not first.symbols or not (first.graph is not None or _only_size_errors(first)):
         return Explored(first, None)
-    base, tried = (first, 1) if first.graph is not None else _first_legal(lower_at, candidates)
+    base, tried = (first, 1) if first.graph is not None else _first_legal(lower_at, candidates, fixed or preferred)
     if base is None or base.graph is None:
         return Explored(first if fixed else _no_legal_size(first, tried), None)
     shapes = _shapes_at(base, lower_at)
@@ -157,6 +167,8 @@ def _explore(
             dependent = size_dependent_layer(base.graph, shapes, survey)
     except _OtherLayers:
         return Explored(base, None, (_layers_depend_on_size(base.graph, base.symbols),))
+    except TooMuchWork:
+        return Explored(base, None, (_too_much_work(base),))
     if dependent is not None:
         shown = tuple(d for d in base.diagnostics if d.code not in ("W107", "W113"))  # true of this size
         return Explored(
@@ -181,16 +193,18 @@ def _only_size_errors(lowered: Lowered) -> bool:
     return all(c.startswith("E3") or c == "E401" or (lowered.sized and c in ("E103", "E203")) for c in codes)
 
 
-def _first_legal(lower_at: LowerAt, candidates: Sequence[int]) -> tuple[Lowered | None, int]:
+def _first_legal(lower_at: LowerAt, candidates: Sequence[int], asked: Mapping[str, int]) -> tuple[Lowered | None, int]:
     """The file lowered at the first candidate size that is legal, the same for all symbols (None if none of those tried
-    is), and the number of sizes tried."""
+    is), and the number of sizes tried. The first candidate has been tried before, unless other sizes were `asked` for."""
     steps = 0
     for tried, size in enumerate(candidates, 1):
-        lowered = lower_at(lambda name, size=size: size, False)  # type: ignore[misc]
+        if tried == 1 and not asked:
+            continue
+        lowered = lower_at(lambda name, size=size: size, False, True)  # type: ignore[misc]
         if lowered.graph is not None:
             return lowered, tried
         steps += lowered.steps
-        if steps > MAX_STEPS:
+        if steps > MAX_SEARCH_STEPS and tried > 1:
             return None, tried
     return None, len(candidates)
 
@@ -202,8 +216,11 @@ def _shapes_at(base: Lowered, lower_at: LowerAt) -> TypesAt:
     if not base.sized:
         return ShapeEvaluator(graph, lambda sizes: _asserted_shapes(base, sizes)).at
 
+    budget = StepLimit(MAX_SURVEY_STEPS)
+
     def lower_again(sizes: Mapping[str, int]) -> dict[str, TensorType] | Failure:
-        lowered = lower_at(lambda name: sizes[name], False)
+        budget.take(base.steps)
+        lowered = lower_at(lambda name: sizes[name], False, True)
         if lowered.graph is None:
             return _failure(lowered)
         if lowered.graph.by_name.keys() != graph.by_name.keys():
@@ -271,6 +288,20 @@ def _parameters_depend_on_size(graph: Graph, survey: SizeSurvey, node: Node, sym
     help = "put `{}` before it, or give the input a fixed size"
     edits = (before(node.span, "global_pool avg", help),) if node.span is not None and not node.calls else ()
     return Diagnostic("E314", message, node.span, calls=node.calls, help=help.format("global_pool avg"), edits=edits)
+
+
+def _too_much_work(base: Lowered) -> Diagnostic:
+    """E113 for a network whose legal sizes take too long to find."""
+    assert base.graph is not None
+    names = " and ".join(base.symbols)
+    reason = (
+        f"the source computes with a size and has {base.steps:,} statements" if base.sized else "they repeat rarely"
+    )
+    message = f"finding the legal sizes of {names} takes too long: {reason}, and the network has {len(base.graph.nodes):,} layers"
+    span, help = base.graph.inputs[0].span, "give the input a fixed size"
+    lets = "".join(f"let {name} = {size}; " for name, size in base.symbols.items())
+    edits = (Edit(span._replace(end=span.start), lets, f"{help}: `{{}}`"),) if span is not None else ()
+    return Diagnostic("E113", message, span, help=help, edits=edits)
 
 
 def _fixed_input(graph: Graph, survey: SizeSurvey) -> tuple[Edit, ...]:

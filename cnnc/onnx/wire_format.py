@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import read_error
+from cnnc.core.files import open_file, read_bytes, read_error, require_memory, too_large
 from cnnc.diagnostics import CnncError
 
 MIN_LARGE_BYTES = 1024  # tensors of at least this many bytes are large
@@ -101,25 +102,34 @@ class SplitFile(NamedTuple):
     raw_data: dict[int, NDArray[np.uint8]]
 
 
-def read_file(path: Path, limit: int) -> SplitFile:
+MAX_MODEL_BYTES = 2**31 - 1  # protobuf's limit for a message
+_LARGEST_UNEXPECTED = 1 << 26
+_MAX_FIELDS = 1 << 20
+
+
+def read_file(path: Path, limit: int = MAX_MODEL_BYTES, weights: bool = True) -> SplitFile:
     """Reads a model file, which may hold anything: what is not laid out as expected stays in the message.
 
-    Raises CnncError E901 if it cannot be read, E903 if it is larger than `limit` bytes.
+    Without `weights`, the raw data of large initializers are neither read nor in the message. Raises CnncError E901 if the
+    file cannot be read, E903 if it is larger than `limit` bytes, or laid out in another way and larger than 64 MiB, E904
+    if it does not fit into memory.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path, shell_pipe=True) as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= limit and file.seekable():
-                try:
-                    return _Splitter(file, size).split()
-                except _Unexpected:
-                    file.seek(0)
-            data = file.read(limit + 1)
+            if size > limit:
+                raise too_large(path, limit)
+            if file.seekable():
+                if weights:
+                    require_memory(size, str(path))
+                with suppress(_Unexpected):
+                    return _Splitter(file, size, weights).split()
     except OSError as error:
         raise read_error(path, error) from error
-    if len(data) > limit:
-        raise CnncError.of("E903", f"{path} is larger than {limit:,} bytes")
-    return SplitFile(data, {})
+    if size > _LARGEST_UNEXPECTED:
+        problem = f"{path} is not laid out as a model; such files are read up to {_LARGEST_UNEXPECTED:,} bytes"
+        raise CnncError.of("E903", problem)
+    return SplitFile(read_bytes(path, limit), {})
 
 
 class _Unexpected(Exception):
@@ -139,9 +149,11 @@ class _Field(NamedTuple):
 class _Splitter:
     """Walks through the fields on the path to the weights, and reads everything once."""
 
-    def __init__(self, file: BufferedReader, size: int) -> None:
+    def __init__(self, file: BufferedReader, size: int, weights: bool) -> None:
         self._file = file
         self._size = size
+        self._weights = weights
+        self._field_count = 0
         self._raw_data: dict[int, NDArray[np.uint8]] = {}
 
     def split(self) -> SplitFile:
@@ -156,7 +168,7 @@ class _Splitter:
                 parts.append(self._bytes(field.start, field.end))
         if graphs > 1:  # protobuf would merge them
             raise _Unexpected
-        return SplitFile(b"".join(parts), self._raw_data)
+        return SplitFile(b"".join(parts), self._raw_data if self._weights else {})
 
     def _graph(self, graph: _Field) -> bytes:
         """The graph without the raw data of its large initializers."""
@@ -180,7 +192,9 @@ class _Splitter:
             if field.number == _RAW_DATA and field.kind == _LENGTH and field.end - field.begin >= MIN_LARGE_BYTES:
                 if index in self._raw_data:  # the last one would count
                     raise _Unexpected
-                self._raw_data[index] = np.empty(field.end - field.begin, np.uint8)
+                self._raw_data[index] = np.empty(field.end - field.begin if self._weights else 0, np.uint8)
+                if not self._weights:
+                    continue
                 self._file.seek(field.begin)
                 if self._file.readinto(self._raw_data[index].data) != field.end - field.begin:
                     raise _Unexpected
@@ -193,6 +207,9 @@ class _Splitter:
         while begin < end:
             tag, at = self._number(begin)
             number, kind = tag >> 3, tag & 7
+            self._field_count += 1
+            if not number or self._field_count > _MAX_FIELDS:
+                raise _Unexpected
             if kind == _VARINT:
                 first, last = at, self._number(at)[1]
             elif kind == _LENGTH:

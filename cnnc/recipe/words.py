@@ -139,7 +139,9 @@ def statement_meant(statement: syntax.Call, section: Sequence[syntax.Call]) -> t
         if text == keyword + written[len(statement.op.text) :]:
             return (Edit(statement.op.span, keyword, "did you mean `{}`?"),)
         return (Edit(statement.span, text),)
-    if path in _ADDED and values:
+    if key in TRAIN_STATEMENTS.get(keyword, ()):
+        return (Edit(statement.op.span, f"{keyword} {key}", "did you mean `{}`?"),)
+    if key and values and (path in _ADDED or any(s.op.text == keyword for s in section)):
         return (_argument_edit(statement, path, values, section),)
     sentence = _SENTENCES.get(word, "")
     return (Edit(statement.span, "", sentence),) if sentence.startswith("remove it") else sentence

@@ -6,10 +6,12 @@ what cnnc counted or measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
 from cnnc.core.intervals import points_text
+from cnnc.diagnostics import escaped
 from cnnc.report.card_program import program
 from cnnc.report.model import (
     Data,
@@ -57,7 +59,7 @@ def card(model: Data, summary: Summary, verified: str = "") -> str:
         ("Layers", _layers(summary)),
         ("File", _file(model)),
     ]
-    return "\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections if body) + "\n"
+    return escaped("\n\n".join(f"## {title}\n\n{body}" if title else body for title, body in sections if body) + "\n")
 
 
 def _head(model: Data, summary: Summary, verified: str) -> str:
@@ -66,7 +68,7 @@ def _head(model: Data, summary: Summary, verified: str) -> str:
     sizes = [f"Legal sizes: {'; '.join(rule['rule'] for rule in model['sizes'])}."] if model["sizes"] else []
     return "\n\n".join(
         [
-            f"# {_safe(model['name'])}",
+            f"# {_plain(model['name'])}",
             f"An ONNX model of {len(summary.rows)} layers: {summary.parameters:,} parameters{buffers}{macs}. "
             f"Exported by cnnc. {_cost(model) or _VERIFIED[model['precision']]}",
             *([f"Verification: {_safe(verified)}."] if verified else []),
@@ -90,16 +92,16 @@ def _cost(model: Data) -> str:
 
 
 def _entry(entry: Data, description: str) -> tuple[str, str, str]:
-    return f"`{entry['name']}`", signature(entry), description
+    return _code(entry["name"]), signature(entry), description
 
 
 def _outputs(model: Data) -> str:
     table = _table(("name", "type", "meaning"), [_entry(e, output_meaning(e)) for e in model["outputs"]])
-    return f"{table}\n\nClasses in output order: {_safe(listed(model['classes']))}." if model["classes"] else table
+    return f"{table}\n\nClasses in output order: {_plain(listed(model['classes']))}." if model["classes"] else table
 
 
 def _score(model: Data) -> str:
-    lines = [f"Data: `{data(model)}`."] if model["data"] else []
+    lines = [f"Data: {_code(data(model))}."] if model["data"] else []
     if trained(model):
         precision = model["precision"] if model["trained"] else None
         original = f" (float32 weights, before conversion to {precision})" if precision else ""
@@ -127,11 +129,11 @@ def _count(number: int | None) -> str:
 
 def _file(model: Data) -> str:
     rows = [
-        ("file", f"`{PurePath(model['file']).name}`, {model['bytes']:,} bytes"),
+        ("file", f"{_code(PurePath(model['file']).name)}, {model['bytes']:,} bytes"),
         ("format", f"{opsets(model)}, IR {model['ir']}"),
         ("weights", weights(model)),
         ("made by", producer(model)),
-        ("source", source(model)),
+        ("source", _plain(source(model))),
         ("sha256 of the source", f"`{model['source']['sha256']}`" if model["source"] else ""),
         ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
     ]
@@ -146,6 +148,16 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _safe(text: str) -> str:
     """Text for one line or table cell: escapes Markdown and HTML syntax other than inline code."""
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _plain(text: str) -> str:
+    """A name as text, whatever Markdown or HTML it contains."""
+    return _safe(re.sub(r"([\\`*_\[\]#~!&])", r"\\\1", text))
+
+
+def _code(text: str) -> str:
+    """A name as inline code, which no mark in it ends."""
+    return f"`{text.replace('`', chr(39))}`"
 
 
 def _usage(model: Data) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -25,7 +26,15 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 
 FORMAT = "cnnc-checkpoint-1"
-_LARGEST_HEADER = 1 << 28
+LARGEST = 1 << 40
+"""The most bytes of a checkpoint; the memory that is free is the limit long before."""
+
+LARGEST_METRICS = 1 << 26
+"""The most bytes of metrics.jsonl: 200,000 epochs."""
+
+_LARGEST_HEADER = 1 << 24
+_LARGEST_SCORE = 1 << 20
+_LARGEST_COUNT = 1 << 62
 _DTYPES = {"<f4": "F32", "<f8": "F64", "<i8": "I64"}
 RUN_FILES = (
     "curves.svg",
@@ -185,14 +194,17 @@ _OTHER_FILES = {
 
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
-    data = read_bytes(path)
     try:
+        _require_complete(path)
+        data = read_bytes(path, LARGEST)
         metadata = _metadata(data)
         tensors = safetensors.load(data)  # which copies them
         del data
         if metadata["digest"] != _digest(tensors, metadata["cnnc"]):
             raise ValueError("its checksum does not match")
         return _checkpoint(json.loads(metadata["cnnc"]), tensors)
+    except CnncError:
+        raise
     except Exception as error:  # a parser may raise anything on an untrusted file
         if path.suffix in _OTHER_FILES:
             kind, help = _OTHER_FILES[path.suffix]
@@ -201,6 +213,23 @@ def load(path: Path) -> Checkpoint:
             message = f"{path} is damaged or not a checkpoint: {_reason(error)}"
             help = "the run's other checkpoint (best or last) may be intact"
         raise CnncError.of("E605", message, help=help) from error
+
+
+def _require_complete(path: Path) -> None:
+    """Raises ValueError unless the file has the size that its header says; reads the header alone."""
+    start = _start(path)
+    _metadata(start)
+    length = int.from_bytes(start[:8], "little")
+    tensors = (value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__")
+    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
+    if path.stat().st_size != end:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, and its header describes {end:,}")
+
+
+def _start(path: Path) -> bytes:
+    """The header of a checkpoint and the length before it, as far as they can be one. Raises CnncError E901."""
+    length = int.from_bytes(read_start(path, 8), "little")
+    return read_start(path, 8 + min(length, _LARGEST_HEADER))
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -221,29 +250,70 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
+    """The checkpoint of facts and tensors. Raises an exception where one of them is of another kind than cnnc writes."""
     parts: dict[str, Weights] = {"weights": {}, "slots": {}}
     for name in list(tensors):
         kind, _, rest = name.partition("/")
         parts[kind][rest] = np.array(tensors.pop(name))
+    for name, array in parts["weights"].items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"its weight {name} is {array.dtype}")
     return Checkpoint(
-        facts["file"],
-        facts["source"],
-        tuple(facts["settings"]),
-        tuple(facts["classes"]),
-        tuple(facts["vocabulary"]),
+        _text("file", facts["file"]),
+        _text("source", facts["source"]),
+        _texts("settings", facts["settings"]),
+        _texts("classes", facts["classes"]),
+        _texts("vocabulary", facts["vocabulary"]),
         parts["weights"],
         parts["slots"],
-        Progress(**facts["progress"]),
-        facts["versions"],
-        facts["threads"],
-        facts.get("includes", {}),
-        facts.get("sizes", {}),
-        {key: str(value) for key, value in facts.get("origin", {}).items()},
-        str(facts.get("engine", "numpy")),
-        str(facts.get("provider", "")),
-        {str(key): str(value) for key, value in facts.get("engine_options", {}).items()},
-        str(facts.get("dataset", "")),
+        _progress(facts["progress"]),
+        _texts_by_name("versions", facts["versions"]),
+        _count("threads", facts["threads"], 1),
+        _texts_by_name("includes", facts.get("includes", {})),
+        {_text("sizes", k): _count("sizes", v, 1) for k, v in dict(facts.get("sizes", {})).items()},
+        {key: str(value) for key, value in dict(facts.get("origin", {})).items()},
+        _text("engine", facts.get("engine", "numpy")),
+        _text("provider", facts.get("provider", "")),
+        _texts_by_name("engine_options", facts.get("engine_options", {})),
+        _text("dataset", facts.get("dataset", "")),
     )
+
+
+def _progress(facts: Any) -> Progress:
+    """How far the run has come; an epoch of the best score is -1 before there is one."""
+    for each in fields(Progress):
+        value = facts.get(each.name, each.default)
+        if isinstance(each.default, float):
+            if not isinstance(value, int | float):
+                raise ValueError(f"its progress has no number as {each.name}")
+        else:
+            _count(each.name, value, -1 if each.default == -1 else 0)
+    return Progress(**facts)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"its {name} is not text")
+    value.encode()  # half of a surrogate pair is not text
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"its {name} is not a list")
+    return tuple(_text(name, each) for each in value)
+
+
+def _texts_by_name(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"its {name} has no names")
+    return {_text(name, key): _text(name, text) for key, text in value.items()}
+
+
+def _count(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _LARGEST_COUNT:
+        raise ValueError(f"its {name} is not a whole number of at least {least}")
+    return value
 
 
 def _shape_text(shape: tuple[int, ...] | None) -> str:
@@ -261,7 +331,10 @@ def find(run: Path, which: str = "best") -> Path:
         path = run / f"{name}.safetensors"
         if path.is_file():
             return path
-    problem = "holds no checkpoint" if run.is_dir() else "does not exist"
+    if run.is_dir():
+        problem = "holds no checkpoint"
+    else:
+        problem = "is neither a file nor a folder" if os.path.lexists(run) else "does not exist"
     inside = min((path.parent for path in run.glob("*/last.safetensors")), default=None)
     help = "`cnnc train FILE` writes a run folder, runs/NAME"
     if inside is not None:
@@ -273,8 +346,7 @@ def best_epoch(run: Path) -> int | None:
     """The best epoch of a run folder, from 1 on: that of its best checkpoint, whose header alone is read; None without one."""
     path = run / "best.safetensors"
     try:
-        length = int.from_bytes(read_start(path, 8), "little")
-        progress = json.loads(_metadata(read_start(path, 8 + min(length, _LARGEST_HEADER)))["cnnc"])["progress"]
+        progress = json.loads(_metadata(_start(path))["cnnc"])["progress"]
         return int(progress["best_epoch"]) + 1
     except (CnncError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
@@ -283,8 +355,8 @@ def best_epoch(run: Path) -> int | None:
 def test_score(run: Path) -> dict[str, Any]:
     """The content of test.json in a run folder: the epoch of the weights, and their score; {} where it cannot be read."""
     try:
-        facts = json.loads((run / "test.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        facts = json.loads(read_bytes(run / "test.json", _LARGEST_SCORE))
+    except (CnncError, ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

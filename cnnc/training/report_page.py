@@ -15,6 +15,7 @@ from cnnc.core.intervals import interval_text
 from cnnc.recipe.metrics import decimals, finite, format_metric, metric_text
 from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts, next_steps, score_text
 from cnnc.report.confusion import Matrix
+from cnnc.training.checkpoint import LARGEST_METRICS
 from cnnc.training.closing import closing_of_score
 from cnnc.training.objective import Score
 from cnnc.training.run import Run, RunResult
@@ -31,7 +32,7 @@ from cnnc.view.training_curves import TrainingRun, training_curves
 def closing_of_result(result: RunResult) -> Closing:
     """What a run that has ended tells; its curves are read from its folder."""
     assert result.test is not None
-    lines = read_bytes(result.run.folder / "metrics.jsonl").decode(errors="replace").splitlines()
+    lines = read_bytes(result.run.folder / "metrics.jsonl", LARGEST_METRICS).decode(errors="replace").splitlines()
     return closing_of_run(result.run, lines, result.test, result.confusion)
 
 

@@ -25,8 +25,8 @@ from cnnc.view.training_curves import TrainingRun, is_drawn
 FALLING = frozenset({"loss", *(name for name, metric in kinds_of(Metric).items() if metric.less_is_better)})
 """The quantities of which less is better."""
 
-_LARGEST, _LAST_EPOCH = 1 << 28, 1 << 31
-"""Bytes of metrics.jsonl, and the number of an epoch, that no run reaches."""
+_LAST_EPOCH = 1 << 31
+"""The number of an epoch that no run reaches."""
 
 Row = dict[str, float | None]
 
@@ -49,7 +49,9 @@ def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
         raise CnncError.of("E606", f"{folder} is a file, not a run folder", help=_help_for_file(folder))
     if not path.is_file():
         checkpoints.find(folder, "last")
-    lines = read_bytes(path, _LARGEST).decode(errors="replace").splitlines() if path.is_file() else []
+    lines = (
+        read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines() if path.is_file() else []
+    )
     read = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
     if not read:
         help = f"`cnnc train --resume {quote(str(folder))}` continues the run"

@@ -92,7 +92,7 @@ def _save_first(run: Run, origin: Path | None) -> None:
     """Writes what a run begins with; of one that continues the run in `origin`, also its best weights and metrics."""
     for name in ("metrics.jsonl", "best.safetensors"):
         if origin is not None and (origin / name).exists():
-            write_atomic(run.folder / name, read_bytes(origin / name))
+            write_atomic(run.folder / name, read_bytes(origin / name, checkpoints.LARGEST))
     save(run, "last")
     save_network(run)
     if is_started_by_torchrun():
@@ -237,4 +237,4 @@ def metrics_before(run: Run) -> list[str]:
     path = run.folder / "metrics.jsonl"
     if not run.ranks.is_first or not run.progress.epoch or not path.exists():
         return []
-    return read_bytes(path).decode(errors="replace").splitlines()[: run.progress.epoch]
+    return read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines()[: run.progress.epoch]

@@ -16,7 +16,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from cnnc.cli.web_runtime import INTEGRITY, PACKAGE, VERSION, npm_files, package_files
+from cnnc.cli.web_runtime import INTEGRITY, LARGEST, PACKAGE, VERSION, npm_files, package_files
 from cnnc.core.files import make_folder, read_bytes, write_atomic
 from cnnc.diagnostics import CnncError
 
@@ -27,7 +27,7 @@ def prepare(package: Path | None, to: Path = HERE) -> None:
     """Writes the files below the folder `to`. Raises CnncError."""
     npm = shutil.which("npm")
     if package is not None:
-        contents = package_files(read_bytes(package))
+        contents = package_files(read_bytes(package, LARGEST))
     elif npm is not None:
         contents = npm_files(npm, print)
     else:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import stat
-import threading
 from pathlib import Path
 
 import pytest
 
-from cnnc.core.files import atomic_replacement, make_folder, read_bytes, remove_temporary_files, write_atomic
+from cnnc.core.files import (
+    atomic_replacement,
+    make_folder,
+    read_bytes,
+    read_start,
+    remove_temporary_files,
+    require_readable,
+    write_atomic,
+)
 from cnnc.diagnostics import CnncError, Exit
 
 
@@ -23,7 +32,7 @@ def test_writing_and_reading_back(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for data in (b"first", b"", b"second" * 1000):
         write_atomic(path, data)
-        assert read_bytes(path) == data
+        assert read_bytes(path, 9999) == data
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -89,13 +98,53 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     """Like a device: `-o /dev/null` of a root user must not replace it by a file."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    got: list[bytes] = []
-    reader = threading.Thread(target=lambda: got.append(path.read_bytes()))
-    reader.start()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     write_atomic(path, b"data")
-    reader.join(10)
-    assert got == [b"data"]
+    assert os.read(reader, 9) == b"data"
+    os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_not_a_regular_file_is_neither_read_nor_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.chdir(tmp_path):
+        listening.bind("socket")
+    places = {"pipe": tmp_path / "pipe", "device": Path(os.devnull), "socket": tmp_path / "socket"}
+    for kind, path in places.items():
+        for read in (lambda path: read_bytes(path, 9), read_start, require_readable):
+            with pytest.raises(CnncError, match=f"it is a {kind}, not a regular file") as caught:
+                read(path)
+            assert code(caught.value) == "E901"
+    with pytest.raises(CnncError, match="no program reads the pipe") as caught:
+        write_atomic(tmp_path / "pipe", b"data")
+    assert code(caught.value) == "E902"
+
+
+def test_a_pipe_of_the_shell_is_read_within_the_limit() -> None:
+    for limit, expected in ((5, b"12345"), (4, None)):
+        reading, writing = os.pipe()
+        os.write(writing, b"12345")
+        os.close(writing)
+        path = Path(f"/dev/fd/{reading}")
+        if expected is not None:
+            assert read_bytes(path, limit) == expected
+        else:
+            with pytest.raises(CnncError, match="larger than 4 bytes"):
+                read_bytes(path, limit)
+        os.close(reading)
+
+
+def test_a_large_file_is_refused_before_memory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(100 << 30)
+    with pytest.raises(CnncError) as caught:
+        read_bytes(tmp_path / "sparse", 1 << 30)
+    assert code(caught.value) == "E903"
+    monkeypatch.setattr("cnnc.core.process_memory.free_memory", lambda: 3 << 30)
+    with pytest.raises(CnncError, match=r"needs 100\.0 GiB of memory; 3\.0 GiB are free") as caught:
+        read_bytes(tmp_path / "sparse", 1 << 40)
+    assert code(caught.value) == "E904"
 
 
 def test_reading(tmp_path: Path) -> None:
@@ -106,7 +155,7 @@ def test_reading(tmp_path: Path) -> None:
     assert code(caught.value) == "E903"
     for path in (tmp_path, tmp_path / "none", tmp_path / "x" / "y"):
         with pytest.raises(CnncError) as caught:
-            read_bytes(path)
+            read_bytes(path, 9)
         assert code(caught.value) == "E901"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,11 @@ from typing import Any
 import onnx
 from onnx import TensorProto
 
-from cnnc.core.files import read_bytes
+from cnnc.core.files import reason
 from cnnc.diagnostics import CnncError
+from cnnc.onnx.external_files import open_external
 from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts, read_quality
-
-MAX_MODEL_BYTES = 2**31 - 1  # protobuf's limit for a message
+from cnnc.onnx.wire_format import read_file
 
 
 def require_model(path: Path, code: str = "E604") -> None:
@@ -32,29 +33,24 @@ def require_model(path: Path, code: str = "E604") -> None:
         raise CnncError.of(code, f"{path} is {what}, not a model", help=f"`cnnc export {path}` exports a model from it")
 
 
-def missing_weights(path: Path) -> list[str]:
-    """The external weight files of a model that are missing; none if the model is too large to be read here.
-
-    Raises CnncError E604 if it is not a model, or damaged.
-    """
-    try:
-        return [name for name, size in _external_files(read_model(path), path).items() if size is None]
-    except CnncError as error:
-        if error.diagnostics[0].code == "E604":
-            raise
-        return []
+def require_weights(model: onnx.ModelProto, path: Path) -> None:
+    """Raises CnncError E604 if an external file of weights is missing, or one that the model may not read."""
+    missing = next((name for name, size in _external_files(model, path).items() if size is None), None)
+    if missing is not None:
+        message = f"{path} has its weights in {missing}, which is missing"
+        raise CnncError.of("E604", message, help="keep both files in one folder under their original names")
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model in a file, without its external weights.
+    """The model in a file, without the data of its large weights.
 
     Raises CnncError E901 if it cannot be read, E903 if it is larger than protobuf allows, E604 if it is not a model.
     """
     require_model(path)
-    data = read_bytes(path, MAX_MODEL_BYTES)
     model = onnx.ModelProto()
+    message = read_file(path, weights=False).message
     try:
-        model.ParseFromString(data)
+        model.ParseFromString(message)
     except Exception as error:  # protobuf raises several types for untrusted bytes
         raise CnncError.of("E604", f"{path} is not an ONNX model") from error
     if not model.ir_version or not model.graph.node:
@@ -182,9 +178,9 @@ def _element(number: int) -> str:
 
 
 def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]:
-    """The external weight files and their sizes in bytes; None for one that is missing or outside the model's folder.
+    """The external weight files and their sizes in bytes; None for one that is missing.
 
-    Raises CnncError E604 for a name that no file can have.
+    Raises CnncError E604 for one that a model may not read (see `open_external`).
     """
     names = {
         entry.value
@@ -195,9 +191,12 @@ def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]
     }
     sizes: dict[str, int | None] = {}
     for name in sorted(names):
-        if "\0" in name:
-            raise CnncError.of("E604", f"{path} is damaged: the name of a file of weights contains a zero byte")
-        file = path.parent / name
-        inside = file.resolve().is_relative_to(path.parent.resolve())
-        sizes[name] = file.stat().st_size if inside and file.is_file() else None
+        try:
+            with open_external(path.parent, name) as file:
+                sizes[name] = os.fstat(file.fileno()).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            sizes[name] = None
+        except OSError as error:
+            help = "copy the model and its files of weights into one folder"
+            raise CnncError.of("E604", f"{path} has its weights in {name}: {reason(error)}", help=help) from error
     return sizes

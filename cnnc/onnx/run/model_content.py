@@ -10,20 +10,21 @@ from pathlib import Path
 
 import onnx
 
+from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.run.inspect import missing_weights, read_model
+from cnnc.onnx.run.inspect import read_model, require_weights
 
 
 def model_content(path: Path, name: str, limit: int) -> bytes:
     """The bytes of a model; `name` is for messages. Raises CnncError E604 if a file of weights is missing, E903 above the limit."""
     model = read_model(path)
-    missing = missing_weights(path)
-    if missing:
-        raise CnncError.of("E604", f"{name} has its weights in {missing[0]}, which is missing")
+    require_weights(model, path)
     external = [t for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
     size = path.stat().st_size + sum(4 * math.prod(tensor.dims) for tensor in external)  # of floats
     if size > limit:
         message = f"{name} has {size >> 20} MiB; a page holds at most {limit >> 20} MiB"
         raise CnncError.of("E903", message, help="export it in a lower precision: `cnnc export RUN --int8`")
-    content: bytes = onnx.load(path).SerializeToString() if external else path.read_bytes()
+    if not external:
+        return read_bytes(path, limit)
+    content: bytes = onnx.load(path).SerializeToString()
     return content

@@ -20,10 +20,9 @@ import onnx
 import onnxruntime as ort
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
-from cnnc.onnx.run.inspect import missing_weights, require_model
+from cnnc.onnx.run.inspect import properties, read_model, require_weights
 from cnnc.onnx.run.provider import Provider
 
 _PROVIDERS = {
@@ -167,18 +166,10 @@ class Session:
 def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
     """A session for a model file. Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external
     weights are missing, E613 if its weights are inputs, E905 for a provider that does not start."""
-    require_model(path)
-    require_readable(path)
-    try:
-        session = Session(path, str(path), provider, threads=threads)
-        require_own_weights(session.metadata, str(path))
-        return session
-    except CnncError as error:
-        missing = missing_weights(path)
-        if not missing:
-            raise
-        message = f"{path} has its weights in {missing[0]}, which is missing"
-        raise CnncError.of("E604", message, help="keep both files in one folder under their original names") from error
+    model = read_model(path)
+    require_own_weights(properties(model), str(path))
+    require_weights(model, path)
+    return Session(path, str(path), provider, threads=threads)
 
 
 def can_load(opset: int, ir: int) -> bool:

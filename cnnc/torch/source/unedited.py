@@ -13,6 +13,7 @@ from pathlib import Path
 from cnnc.core.files import read_bytes, read_start
 
 _WEIGHTS_SUFFIX = ".weights.safetensors"
+_LARGEST = 1 << 26  # bytes of Python source
 
 
 def weights_beside(path: Path) -> Path:
@@ -31,4 +32,4 @@ def is_unedited(path: Path) -> bool:
         recorded = json.loads(header["__metadata__"]["cnnc"])["text_sha256"]
     except (ValueError, KeyError, TypeError):
         return False
-    return bool(recorded == sha256(read_bytes(path)).hexdigest())
+    return bool(recorded == sha256(read_bytes(path, _LARGEST)).hexdigest())

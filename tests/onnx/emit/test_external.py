@@ -159,8 +159,10 @@ def test_a_pipe_gets_the_model_in_one_file(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.onnx"
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as reader:
+        waiting = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # so that there is a reader
         content = reader.submit(pipe.read_bytes)
         exported(pipe, outside=False)
+        os.close(waiting)
         assert content.result(60) == exported(tmp_path / "wide.onnx", outside=False).path.read_bytes()
     with pytest.raises(CnncError, match="not a regular file") as caught:
         exported(pipe)

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto
 
 from cnnc.core.arrays import Array
+from cnnc.core.files import open_file
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.read.external import ExternalData
 from cnnc.onnx.importer.read.tensors import MAX_TENSOR_AXES, array_from_proto, damaged, element_type_name
 from cnnc.onnx.metadata import require_own_weights
-from cnnc.onnx.run.inspect import MAX_MODEL_BYTES, require_model
+from cnnc.onnx.run.inspect import require_model
 from cnnc.onnx.source_map import SOURCE
 from cnnc.onnx.wire_format import read_file
 
@@ -156,13 +157,13 @@ class OnnxModel:
 def read_model(path: Path) -> OnnxModel:
     """Reads the model in a file. Raises CnncError E613, E622, E623, E624, E901, E903."""
     require_model(path, "E624")
-    message, raw_data = read_file(path, MAX_MODEL_BYTES)
+    message, raw_data = read_file(path)
     proto = parse(message, str(path))
     require_own_weights({prop.key: prop.value for prop in proto.metadata_props}, str(path))
     for index in [i for i in raw_data if proto.graph.initializer[i].data_type not in _NUMPY_TYPES]:
         proto.graph.initializer[index].raw_data = raw_data.pop(index).tobytes()
     model = model_from_proto(proto, path.parent, raw_data)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         model.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return model
 
