@@ -119,7 +119,7 @@ def _guessing(c: Closing) -> Iterator[NextStep]:
     largest = max(range(len(counts)), key=counts.__getitem__)
     share = counts[largest] / c.total
     if c.right / c.total <= share:
-        seen = f"the accuracy of {c.right / c.total:.1%} does not exceed that of always answering {c.classes[largest]}, {share:.1%}"
+        seen = f"the accuracy is {c.right / c.total:.1%}; who always answers {c.classes[largest]} has {share:.1%}"
         yield NextStep(
             "no better than the largest class",
             seen,
