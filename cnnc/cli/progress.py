@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnc.cli.console import print_diagnostics, print_status, width_of
 from cnnc.diagnostics import Diagnostic
-from cnnc.recipe.metrics import decimals, format_metric
+from cnnc.recipe.metrics import decimals, format_metric, metric_text
 from cnnc.report.table import human_bytes
 from cnnc.training.run import Callback, Epoch, Run
 
@@ -118,7 +118,9 @@ def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
     if epoch.validation is not None:
         parts += [(f"val loss {decimals(epoch.validation.loss)}", 2), (f"val {epoch.validation}", 0)]
         others = epoch.validation.others
-        parts += [(f"val {name} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)]
+        parts += [
+            (f"val {metric_text(name)} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)
+        ]
     data = f" (data {epoch.waiting:.0%})" if epoch.waiting >= SHOWN_WAITING else ""
     parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s{data}", _SPEED))
     if epoch.device_memory is not None:

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of fractions: how far a score of so many examples may be from that of all examples.
+"""95 % confidence intervals of fractions: how far the score of N examples may be from that of all examples.
 
 In: counts. Out: (low, high). Loads no NumPy.
 

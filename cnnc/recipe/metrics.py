@@ -192,6 +192,11 @@ def class_of_metric(name: str) -> str | None:
     return name.partition(_OF)[2] or None
 
 
+def metric_text(name: str) -> str:
+    """The name of a metric for print: `recall of cat` for `recall:cat`."""
+    return name.replace(_OF, " of ", 1)
+
+
 def format_metric(name: str, value: float) -> str:
     """A metric for print: fractions in percent, psnr in dB."""
     return metric_named(name).format(value)

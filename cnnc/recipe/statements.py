@@ -55,6 +55,12 @@ class Data(TrainStatement):
         default=0.1,
         help="fraction that is held back for testing if the data set has no test set",
     )
+    sampling: str | None = arg(
+        Choice(("balanced",)),
+        default=None,
+        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
+        " each example once)",
+    )
     label: tuple[str | int, ...] | None = arg(
         Columns(),
         default=None,
@@ -78,12 +84,6 @@ class Data(TrainStatement):
         NumberRange(),
         default=None,
         help="of images of 16 bits or floats, the values that become 0 and 255 (default: 0 and 65535; floats 0 and 1, or 0 and 255)",
-    )
-    sampling: str | None = arg(
-        Choice(("balanced",)),
-        default=None,
-        help="which examples an epoch takes: balanced takes each class equally often, as many in all as there are (default:"
-        " each example once)",
     )
     labels: str | None = arg(
         String(bare=False),

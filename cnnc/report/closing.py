@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnnc.core.intervals import Interval, interval_text, wilson
-from cnnc.recipe.metrics import format_metric
+from cnnc.recipe.metrics import format_metric, metric_text
 from cnnc.report.confusion import Matrix, class_scores, mean_scores, most_confused
 from cnnc.report.data import FEW, IMBALANCE
 
@@ -119,7 +119,7 @@ def _guessing(c: Closing) -> Iterator[NextStep]:
     largest = max(range(len(counts)), key=counts.__getitem__)
     share = counts[largest] / c.total
     if c.right / c.total <= share:
-        seen = f"the accuracy of {c.right / c.total:.1%} is no better than always answering {c.classes[largest]}, {share:.1%}"
+        seen = f"the accuracy is {c.right / c.total:.1%}; who always answers {c.classes[largest]} has {share:.1%}"
         yield NextStep(
             "no better than the largest class",
             seen,
@@ -189,7 +189,7 @@ def _not_converged(c: Closing) -> Iterator[NextStep]:
     if len(losses) < 2 or len(c.rows) < c.epochs or c.best_epoch <= 0.9 * c.epochs:
         return
     back = 1 + max(1, len(losses) // 4)
-    if losses[-1] <= FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
+    if losses[-1] < FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
         seen = f"the loss was still falling, from {losses[-back]:.3g} to {losses[-1]:.3g} in the last epochs"
         yield NextStep("not converged", seen, f"train longer, e.g. `--set train.epochs={2 * c.epochs}`")
 
@@ -204,7 +204,7 @@ def _below_validation(c: Closing) -> Iterator[NextStep]:
     if wilson(round(validation * c.validated), c.validated)[0] > c.interval[1]:
         seen = f"the test accuracy, {tested:.1%}, is below that of validation, {validation:.1%}, by more than chance explains"
         yield NextStep(
-            "test below validation", seen, "compare the shares with `cnnc data`: they may come from different sources"
+            "test below validation", seen, "compare the shares with `cnnc data`: their classes or sources may differ"
         )
 
 
@@ -283,7 +283,7 @@ def _recall_interval(closing: Closing, right: int, examples: int) -> list[float]
 def score_text(closing: Closing) -> str:
     """`test accuracy 97.22% (175 of 180), 95% interval 93.7% to 98.8%, top5 99.40%`."""
     scores = [(closing.metric, closing.score), *closing.others]
-    texts = [f"{metric} {format_metric(metric, value)}" for metric, value in scores]
+    texts = [f"{metric_text(metric)} {format_metric(metric, value)}" for metric, value in scores]
     if closing.metric == "accuracy":
         texts[0] += f" ({closing.right:,} of {closing.total:,})"
     names = [metric for metric, _ in scores]

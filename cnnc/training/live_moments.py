@@ -117,7 +117,8 @@ class LiveMoments(Callback):
             self._finish("stopped", "The training was stopped and can be resumed.")
             return
         if self._metrics is not None and result.test is not None:
-            self._metrics = self._metrics._replace(test=finite(result.test.as_dict()))
+            numbers = {key: value for key, value in result.test.as_dict().items() if not isinstance(value, list)}
+            self._metrics = self._metrics._replace(test=finite(numbers))
         self._finish(
             "finished", f"Test {result.test}, with the weights of epoch {self._run.progress.best_epoch + 1:,}."
         )

@@ -134,16 +134,16 @@ def start(
     return run
 
 
-def training_and_validation(data: Dataset, share: float, seed: int) -> tuple[Split, Split]:
-    """The examples to train on and those of validation: as the files of the data divide them, else drawn by `split`."""
-    return (data.train, data.validation) if data.validation is not None else split(data.train, share, seed)
-
-
 def _require_classes(run: Run) -> None:
     """Raises CnncError E521 where no training example has a class that could be sampled."""
     if not (run.labels >= 0).any():
         message = "`sampling=balanced` finds no training example whose label counts"
         raise CnncError.of("E521", message, span=run.recipe.spans.get("data"), help="leave `sampling=balanced` out")
+
+
+def training_and_validation(data: Dataset, share: float, seed: int) -> tuple[Split, Split]:
+    """The examples to train on and those of validation: as the files of the data divide them, else drawn by `split`."""
+    return (data.train, data.validation) if data.validation is not None else split(data.train, share, seed)
 
 
 def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:

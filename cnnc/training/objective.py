@@ -20,7 +20,7 @@ from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
 from cnnc.recipe.losses import BALANCED, Loss
-from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named
+from cnnc.recipe.metrics import class_of_metric, format_metric, metric_named, metric_text
 from cnnc.recipe.recipe import Recipe
 from cnnc.reference.activation import logistic
 from cnnc.reference.engine import Trace, forward
@@ -88,7 +88,7 @@ class Score(NamedTuple):
         return {**counts, **dict(self.others), **interval}
 
     def __str__(self) -> str:
-        return f"{self.metric} {format_metric(self.metric, self.result)}"
+        return f"{metric_text(self.metric)} {format_metric(self.metric, self.result)}"
 
 
 class Term(NamedTuple):

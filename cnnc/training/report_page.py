@@ -12,7 +12,7 @@ from shlex import quote
 
 from cnnc.core.files import read_bytes, write_atomic
 from cnnc.core.intervals import interval_text
-from cnnc.recipe.metrics import decimals, finite, format_metric
+from cnnc.recipe.metrics import decimals, finite, format_metric, metric_text
 from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts, next_steps, score_text
 from cnnc.report.confusion import Matrix
 from cnnc.training.closing import closing_of_score
@@ -76,7 +76,7 @@ def _document(run: Run, closing: Closing, score: Score, items: Sequence[Item], l
 def _facts(run: Run, closing: Closing, score: Score) -> tuple[tuple[str, str], ...]:
     recipe = run.recipe
     facts = [
-        ("test " + closing.metric, format_metric(closing.metric, closing.score)),
+        (f"test {metric_text(closing.metric)}", format_metric(closing.metric, closing.score)),
         *([("accuracy", f"{score.accuracy:.2%}")] if closing.total and closing.metric != "accuracy" else []),
         *([("95% interval", interval_text(closing.interval))] if closing.interval is not None else []),
         ("test loss", decimals(score.loss)),

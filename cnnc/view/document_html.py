@@ -8,6 +8,8 @@ keys step through the page that has the focus.
 
 from __future__ import annotations
 
+import re
+
 from cnnc.view.document import Document, Item, Section, Table
 from cnnc.view.drawing import Drawing
 from cnnc.view.geometry import without_head
@@ -41,11 +43,16 @@ def _section(section: Section) -> str:
     items = "".join(_item(item, f"{section.name}-{number}-") for number, item in enumerate(section.items, 1))
     return (
         f'<section class="part" id="{text(section.name)}">\n<h2>{text(section.title)}</h2>\n'
-        + "".join(f"<p>{text(line)}</p>\n" for line in section.lines)
+        + "".join(f"<p>{_with_code(line)}</p>\n" for line in section.lines)
         + items
-        + "".join(f'<p class="note">{text(note)}</p>\n' for note in section.notes)
+        + "".join(f'<p class="note">{_with_code(note)}</p>\n' for note in section.notes)
         + "</section>\n"
     )
+
+
+def _with_code(line: str) -> str:
+    """A line of text, in which what stands in backticks is to be typed."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", text(line))
 
 
 def _item(item: Item, prefix: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from cnnc.core.intervals import paired
 from cnnc.diagnostics import Exit
 from tests.cli.conftest import Cnnc, codes, run
 
@@ -163,6 +164,13 @@ def test_a_run_in_a_lower_precision(option: str, least: float, ran: Path) -> Non
         assert quality["samples"] == 360
         said = run("export", "run", "-o", "low.onnx", option, cwd=ran).stdout
         assert f"int8: accuracy {quality['after']:.2%} on 360 examples, {quality['before']:.2%} in float32" in said
+        changed = quality["changed"]
+        assert changed["lost"] - changed["gained"] == round(360 * (quality["before"] - quality["after"]))
+        assert changed["interval"] == list(paired(changed["lost"], changed["gained"], 360))
+        assert f"({changed['lost']} lost, {changed['gained']} gained); 95% interval of the loss " in said
+        assert ("cannot show that at most 1 point is lost" in said) == (changed["interval"][1] > 0.01)
+        page = run("info", "low.onnx", "--json", cwd=ran).stdout
+        assert json.loads(page)["quality"]["changed"] == changed
         assert quality["faster"]
         assert f"\ncomputed in float32, as int8 is slower: {', '.join(quality['faster'])}\n" in said
     else:

@@ -14,7 +14,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check, load
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.export import export
-from cnnc.onnx.metadata import PRECISION, Facts, metadata, read_facts
+from cnnc.onnx.metadata import PRECISION, QUALITY, Facts, metadata, read_facts
 from cnnc.onnx.run.inspect import describe
 from cnnc.onnx.run.session import open_model
 from cnnc.onnx.source_map import locate, locate_nodes, read_map
@@ -368,3 +368,34 @@ def test_info_of_external_weights(tmp_path: Path) -> None:
     with pytest.raises(CnncError) as caught:
         open_model(path, "cpu")
     assert caught.value.diagnostics[0].code == "E604"
+
+
+@pytest.mark.parametrize(
+    ("changed", "held"),
+    [
+        (
+            {"lost": 3, "gained": 1, "other": 0, "interval": [-0.006, 0.017]},
+            "3 answers are lost and 1 gained. The 95% interval of the loss is -0.6 to 1.7 points.",
+        ),
+        ({"lost": 3, "gained": 1, "other": 0, "interval": "wide"}, "at most one percentage point of accuracy is lost"),
+        (None, "at most one percentage point of accuracy is lost"),
+    ],
+)
+def test_a_card_says_what_int8_cost(changed: dict[str, Any] | None, held: str, tmp_path: Path) -> None:
+    network = check("net Small; input 4; fc 3", "small.cnn")
+    graph = network.require_graph()
+    quality = {"metric": "accuracy", "before": 0.98, "after": 0.975, "samples": 400, "changed": changed}
+    facts = metadata(network, graph, VERSIONS) | {PRECISION: "int8", QUALITY: json.dumps(quality)}
+    onnx.save(emit(graph, initialize(graph, 0), facts), tmp_path / "small.onnx")
+    assert held in card(describe(tmp_path / "small.onnx"), network.summary())
+
+
+def test_the_interval_of_the_test_score_is_in_the_card(tmp_path: Path) -> None:
+    network = check("net Small; input 4; fc 3", "small.cnn")
+    graph = network.require_graph()
+    trained = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "accuracy", "best": 0.5}
+    trained["test"] = {"right": 97, "total": 100, "accuracy": 0.97, "accuracy_interval": [0.9155, 0.9897]}
+    facts = metadata(network, graph, VERSIONS, trained=trained)
+    onnx.save(emit(graph, initialize(graph, 0), facts), tmp_path / "small.onnx")
+    page = card(describe(tmp_path / "small.onnx"), network.summary())
+    assert "test accuracy 97.00% (97 of 100), 95% interval 91.5% to 99.0%" in page

@@ -27,12 +27,10 @@ from tests.package_edges import ALLOWED
 from tests.paths import DOCS, ROOT
 from tests.test_models import KEYS, LAYER, MEMORY
 
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted(DOCS.rglob("*.md"))
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LECTURE = DOCS / "lecture.md"
-"""Its commands build on one another: tests/docs/test_lecture.py runs them in order."""
-OWN_DATA = DOCS / "data.md"
-"""Likewise, by tests/docs/test_data_page.py."""
+COURSES = [*(DOCS / f"{name}.md" for name in ("tutorial", "lecture", "data")), *sorted(DOCS.glob("howto/*.md"))]
+"""Pages whose commands build on one another: tests/docs/test_courses.py runs them in order."""
 LANGUAGE, ARCHITECTURE = DOCS / "language.md", DOCS / "architecture.md"
 
 
@@ -55,7 +53,7 @@ def networks(page: Path) -> dict[str, str]:
 def sessions() -> Iterator[Any]:
     for page in PAGES:
         for language, text in blocks(page):
-            if language == "console" and page not in (LECTURE, OWN_DATA):
+            if language == "console" and page not in COURSES:
                 command, _, output = text.removeprefix("$ ").partition("\n")
                 yield pytest.param(page, command, output, id=f"{page.stem}: {command}")
 
@@ -163,7 +161,7 @@ def test_every_command_has_its_output() -> None:
 
 
 def test_json_md_names_every_key() -> None:
-    text = (DOCS / "json.md").read_text(encoding="utf-8")
+    text = (DOCS / "json.md").read_text(encoding="utf-8").partition("\n## Scores")[0]
     told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     diagnostics = list(Diagnostic("E000", "").as_dict())
     compared = ["dense_weights", "local_weights", "shared_weights", "operations", "dense_operations"]
@@ -183,7 +181,7 @@ def test_links_lead_somewhere() -> None:
             if target.startswith("https://"):
                 continue
             file, _, anchor = target.partition("#")
-            linked = DOCS / file if file else page
+            linked = page.parent / file if file else page
             assert linked.exists(), f"{page.name}: {target}"
             assert not anchor or anchor in anchors(linked), f"{page.name}: {target}"
 
@@ -213,7 +211,7 @@ def test_limits_are_those_of_the_code() -> None:
 
 def regenerated(page: Path) -> str:
     def session(match: re.Match[str]) -> str:
-        if match[1] != "console" or page in (LECTURE, OWN_DATA):
+        if match[1] != "console" or page in COURSES:
             return match[0]
         command, _, output = match[2].removeprefix("$ ").partition("\n")
         with TemporaryDirectory() as folder:

@@ -77,7 +77,7 @@ def _classes(matrix: Counts, names: Sequence[str], has_intervals: bool) -> Table
     rows = []
     for i, name in enumerate(names):
         right, examples, predicted = matrix[i][i], sum(matrix[i]), sum(row[i] for row in matrix)
-        interval = interval_text(wilson(right, examples)) if examples else "none"
+        interval = interval_text(wilson(right, examples)).replace(" ", "\u00a0") if examples else "none"
         scores = (share(right, examples), *([interval] if has_intervals else []), share(right, predicted))
         f1 = share(2 * right, examples + predicted)
         rows.append((name, *scores, f1, f"{examples:,}", f"{predicted:,}"))

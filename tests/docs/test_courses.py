@@ -1,11 +1,11 @@
-"""docs/lecture.md: its commands, one after the other in one folder, print what the page shows and write their files.
+"""The courses of docs/: the commands of a page, one after the other in one folder, print what it shows and write their files.
 
 A block ```` ```console ```` holds one or several commands, each after `$ `, with its output; `...` on a line of its own
 stands for lines left out. Words after `console` say more: `trained`: the numbers come from training, and may differ a little on
 another machine; `mnist`, `text`: the step needs this data set, and `CNNC_DATA` has to name the folder that contains it.
 
-To regenerate the outputs, run `python -m tests.docs.test_lecture`; with the word `all`, also those of steps that need a
-data set.
+To regenerate the outputs, run `python -m tests.docs.test_courses PAGE...`, by default of all pages; with the word `all`, also
+those of steps that need a data set.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ import pytest
 
 from tests.commands import COMMAND, IN_PROCESS, environment, run_in_process
 from tests.paths import ROOT
-from tests.report.test_docs import FENCE, cut_like, networks
-from tests.report.test_docs import LECTURE as PAGE
+from tests.report.test_docs import COURSES, FENCE, blocks, cut_like, networks
 
 DATA = {"mnist": "mnist", "text": "text"}
 """The words of a block that stand for a data set, and the folder that contains it."""
@@ -46,8 +45,8 @@ class Step(NamedTuple):
         return not self.words.isdisjoint(DATA)
 
 
-def steps() -> Iterator[Step]:
-    for info, text in FENCE.findall(PAGE.read_text(encoding="utf-8")):
+def steps(page: Path) -> Iterator[Step]:
+    for info, text in FENCE.findall(page.read_text(encoding="utf-8")):
         kind, *words = info.split() or [""]
         if kind == "console":
             for command, output in commands(text):
@@ -61,9 +60,14 @@ def commands(text: str) -> Iterator[tuple[str, str]]:
         yield command, output
 
 
-def write_networks(folder: Path) -> None:
-    for name, text in networks(PAGE).items():
+def write_files(page: Path, folder: Path) -> None:
+    """The networks of a page, and its programs, whose first lines are `# name.py`."""
+    for name, text in networks(page).items():
         (folder / name).write_text(text, encoding="utf-8")
+    for language, text in blocks(page):
+        name = text.partition("\n")[0].removeprefix("# ")
+        if language == "python" and name.endswith(".py"):
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def printed_by(command: str, folder: Path) -> str:
@@ -108,8 +112,8 @@ def near(a: str, b: str) -> bool:
     return abs(x - y) <= POINTS if a.endswith("%") else 2 * min(x, y) >= max(x, y)
 
 
-def run_all(chosen: list[Step], folder: Path) -> None:
-    write_networks(folder)
+def run_all(page: Path, chosen: list[Step], folder: Path) -> None:
+    write_files(page, folder)
     for step in chosen:
         printed = cut_like(step.output, printed_by(step.command, folder))
         if "trained" not in step.words:
@@ -118,20 +122,27 @@ def run_all(chosen: list[Step], folder: Path) -> None:
             pytest.fail(f"{step.command}\n--- shown\n{step.output}\n--- printed\n{printed}")
 
 
+each_course = pytest.mark.parametrize("page", COURSES, ids=[page.stem for page in COURSES])
+
+
 @pytest.mark.long
-def test_the_steps_without_downloads(tmp_path: Path) -> None:
+@each_course
+def test_the_steps_without_downloads(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL")
-    run_all([step for step in steps() if not step.needs_data], tmp_path)
+    run_all(page, [step for step in steps(page) if not step.needs_data], tmp_path)
 
 
 @pytest.mark.slow
-def test_all_steps(tmp_path: Path) -> None:
+@each_course
+def test_all_steps(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL")
+    if not any(step.needs_data for step in steps(page)):
+        pytest.skip("needs no data set, and runs in test_the_steps_without_downloads")
     root = Path(os.environ.get("CNNC_DATA", "none"))
     missing = [name for name in DATA.values() if not (root / name).exists()]
     if missing:
         pytest.skip(f"CNNC_DATA has no {', '.join(missing)}")
-    run_all(list(steps()), tmp_path)
+    run_all(page, list(steps(page)), tmp_path)
 
 
 def test_outputs_of_a_training_may_differ_a_little() -> None:
@@ -142,21 +153,22 @@ def test_outputs_of_a_training_may_differ_a_little() -> None:
     assert not agree(shown, "epoch 9/9  loss 0.0253\ntest mse 94.72% (341 of 360)\n")
 
 
-def test_every_block_of_commands_is_read() -> None:
+@each_course
+def test_every_block_of_commands_is_read(page: Path) -> None:
     """A misspelled word would leave a step out, or compare it in another way."""
-    for info, text in FENCE.findall(PAGE.read_text(encoding="utf-8")):
+    for info, text in FENCE.findall(page.read_text(encoding="utf-8")):
         kind, *words = info.split() or [""]
-        assert kind in {"console", "cnn", ""}, info
+        assert kind in {"console", "cnn", "csv", "sh", "python", ""}, info
         if kind == "console":
             assert text.startswith("$ "), text
             assert set(words) <= {"trained", *DATA}, info
 
 
-def regenerated(text: str, with_data: bool) -> str:
+def regenerated(page: Path, with_data: bool) -> str:
     """The page with the outputs that its commands print now."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_networks(folder)
+        write_files(page, folder)
 
         def block(match: re.Match[str]) -> str:
             kind, *words = match[1].split() or [""]
@@ -165,7 +177,7 @@ def regenerated(text: str, with_data: bool) -> str:
             ran = [f"$ {command}\n{rerun(command, output, folder)}" for command, output in commands(match[2])]
             return f"```{match[1]}\n{''.join(ran)}```"
 
-        return FENCE.sub(block, text)
+        return FENCE.sub(block, page.read_text(encoding="utf-8"))
 
 
 def rerun(command: str, output: str, folder: Path) -> str:
@@ -178,4 +190,6 @@ def rerun(command: str, output: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8"), "all" in sys.argv[1:]), encoding="utf-8")
+    chosen = [course for course in COURSES if course.stem in sys.argv[1:]] or COURSES
+    for course in chosen:
+        course.write_text(regenerated(course, "all" in sys.argv[1:]), encoding="utf-8")
