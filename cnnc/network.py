@@ -16,7 +16,7 @@ from cnnc.core.record import Record
 from cnnc.data.catalog import KNOWN
 from cnnc.diagnostics import CnncError, Diagnostic, Source, in_source_order, nearest
 from cnnc.graph.graph import Graph, subgraph
-from cnnc.graph.sizes import Failure, SizeSurvey
+from cnnc.graph.sizes import Failure, LegalSizes, SizeSurvey
 from cnnc.language import syntax
 from cnnc.language.include import Includes, read_source
 from cnnc.language.lower import Lowered, lower
@@ -27,7 +27,7 @@ from cnnc.recipe.reading import read
 from cnnc.recipe.recipe import Recipe, without_train_section
 
 if TYPE_CHECKING:
-    from cnnc.report.summary import Row, Summary
+    from cnnc.report.summary import Row, Size, Summary
 
 MOST_CHECKS = 40  # to try the edits that diagnostics propose
 
@@ -100,8 +100,83 @@ class Network(Record):
 
     @property
     def layers(self) -> tuple[Row, ...]:
-        """The figures of every layer, in source order. Raises CnncError as `require_graph` does."""
+        """The figures of every layer, in source order; `network["conv1"]` are those of one. Raises as `require_graph` does."""
         return self.summary().rows
+
+    def __getitem__(self, name: str) -> Row:
+        """The figures of the layer of this name. Raises CnncError E010 if there is none, TypeError if it is not a string."""
+        if not isinstance(name, str):
+            raise TypeError(
+                f'a layer is found by its name, as in network["conv1"], not by {name!r}; see network.layers'
+            )
+        found = next((row for row in self.layers if row.name == name), None)
+        if found is None:
+            near = nearest(name, self.require_graph().by_name)
+            help = f"did you mean `{near}`?" if near else f"layers: {', '.join(row.name for row in self.layers[:12])}"
+            raise CnncError.of("E010", f"no layer is named `{name}`", help=help)
+        return found
+
+    @property
+    def inputs(self) -> dict[str, tuple[Size, ...]]:
+        """The shapes of the inputs by name, channels first, without the batch; symbols stay symbols."""
+        return {node.name: self[node.name].shape for node in self.require_graph().inputs}
+
+    @property
+    def outputs(self) -> dict[str, tuple[Size, ...]]:
+        """The shapes of the outputs by name, channels first, without the batch."""
+        return {name: self[name].shape for name in self.require_graph().outputs}
+
+    @property
+    def parameters(self) -> int:
+        """The number of learned numbers, without buffers."""
+        return self.require_graph().total_parameters
+
+    @property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of parameters and buffers by `layer.parameter`, as in ONNX."""
+        return {name: parameter.shape for name, parameter in self.require_graph().weights.items()}
+
+    @property
+    def legal_sizes(self) -> Mapping[str, LegalSizes]:
+        """The legal sizes of each symbol, such as H in `input 3xHxW`; {} for a network without symbols."""
+        return self.symbolic_sizes.legal if self.symbolic_sizes is not None else {}
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the source as a network file, which reads back as the same network; returns its path.
+
+        Raises CnncError E902 if it cannot be written, E010 for another suffix than .cnn and for a source that includes files.
+
+        >>> import cnnc
+        >>> path = cnnc.check("input 1x8x8; fc 10").save("small.cnn")
+        >>> cnnc.load(path).parameters
+        650
+        """
+        from cnnc.core.files import write_atomic
+
+        if not isinstance(path, str | Path):
+            raise TypeError(
+                f'network.save: path is {path!r}; expected a path or a string, as in network.save("lenet5.cnn")'
+            )
+        path = Path(path)
+        if path.suffix != ".cnn":
+            raise CnncError.of(
+                "E010", f"a network file ends in .cnn, not {path}", help=f"write {path.with_suffix('.cnn')}"
+            )
+        if self.includes:
+            message = f"{self.name} includes {', '.join(self.includes)}"
+            raise CnncError.of("E010", message, help="copy these files with the network file")
+        write_atomic(path, self.source.text.encode())
+        return path
+
+    def __repr__(self) -> str:
+        if self.graph is None:
+            errors = sum(each.severity == "error" for each in self.diagnostics)
+            return f"<Network {self.name}: {errors} error{'s' * (errors != 1)}>"
+        inputs, outputs = (
+            ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+            for shapes in (self.inputs, self.outputs)
+        )
+        return f"<Network {self.name}: {len(self.graph.nodes)} layers, {self.parameters:,} parameters, {inputs} -> {outputs}>"
 
     def __str__(self) -> str:
         from cnnc.report.diagnostics import full
@@ -110,10 +185,17 @@ class Network(Record):
         return table(self.summary()) if self.ok else full(self.diagnostics)
 
     def _repr_html_(self) -> str:
-        """The table that a notebook shows; the errors if there are any."""
-        from cnnc.report.html import errors_html, table_html
+        """The table and the drawing that a notebook shows; the errors if there are any."""
+        from cnnc.report.html import diagnostics_html, figure, table_html
 
-        return table_html(self.summary()) if self.ok else errors_html(self.diagnostics)
+        if self.graph is None:
+            return diagnostics_html(self.diagnostics)
+        from cnnc.view.diagram.diagram import diagram_of, usual_depth
+        from cnnc.view.diagram.drawn import diagram_drawing
+        from cnnc.view.svg import svg_text
+
+        drawing = svg_text(diagram_drawing(diagram_of(self.graph, usual_depth(self.graph))))
+        return f"{table_html(self.summary())}{figure(drawing)}"
 
     def part(self, outputs: Sequence[str]) -> Network:
         """The network cut down to these outputs and the layers that they depend on; without outputs, the same network.
@@ -149,8 +231,18 @@ class Network(Record):
 def load(path: Path | str, settings: Sequence[str] = (), at: Mapping[str, int] | None = None) -> Network:
     """Reads and checks a `.cnn` file. Errors in the source are in `diagnostics`.
 
-    Raises CnncError E901, E903 or E008 if the file cannot be read, and as `check` does.
+    `settings` are `NAME=VALUE` as for `--set`; `at` fixes sizes of symbols. Raises CnncError E901, E903 or E008 if the file
+    cannot be read, and as `check` does; TypeError for another kind of argument.
+
+    >>> import cnnc
+    >>> path = cnnc.check("let width = 4; input 1x8x8; conv width k=3").save("small.cnn")
+    >>> cnnc.load(path, ["width=8"])["conv1"].shape
+    (8, 6, 6)
     """
+    call = 'cnnc.load("lenet5.cnn", ["train.epochs=2"])'
+    if not isinstance(path, str | Path):
+        raise TypeError(f"cnnc.load: path is {_kind(path)}; expected a path or a string, as in {call}")
+    _require_kinds("cnnc.load", call, settings, at=at)
     path = Path(path)
     return check(read_source(path), name=str(path), settings=settings, at=at, root=path.parent)
 
@@ -169,8 +261,21 @@ def check(
     `name` is the file name that errors cite; `settings` are `NAME=VALUE` as for `--set`; `at` fixes sizes of symbols, and
     `preferred_sizes` are tried first for symbols that stay open. `root` is the folder that includes are read from;
     `includes`, those of the same network checked before, replace the files. Raises CnncError E010 and E001 to E007 for a
-    bad setting, E010 for a size of `at` that is not a symbol.
+    bad setting, E010 for a size of `at` that is not a symbol; TypeError for another kind of argument.
+
+    >>> import cnnc
+    >>> network = cnnc.check("input 1x8x8; conv 4 k=9")
+    >>> network.ok, network.diagnostics[0].code, network.diagnostics[0].help
+    (False, 'E302', 'k=8 is the largest kernel that fits, or pad with p=1')
     """
+    call = 'cnnc.check("input 1x8x8; conv 4 k=3")'
+    if not isinstance(text, str) or not isinstance(name, str):
+        what, value = ("text", text) if not isinstance(text, str) else ("name", name)
+        reads = "; cnnc.load(path) reads a file" if isinstance(text, Path) else ""
+        raise TypeError(f"cnnc.check: {what} is {_kind(value)}; expected a string, as in {call}{reads}")
+    if root is not None and not isinstance(root, Path):
+        raise TypeError(f"cnnc.check: root is {_kind(root)}; expected a Path or None, as in {call}")
+    _require_kinds("cnnc.check", call, settings, at=at, includes=includes, preferred_sizes=preferred_sizes)
     source = Source(name, text)
     expressions = _settings(settings)
     at = dict(at or {})
@@ -238,6 +343,24 @@ class _Checked(Record):
         elif not syntax_errors:
             diagnostics += without_train_section(self.settings, self.stem)
         return recipe, without_allowed(self.file, in_source_order(diagnostics, self.included.sources()))
+
+
+def _kind(value: object) -> str:
+    """A value of a wrong kind in an error."""
+    return repr(value) if isinstance(value, str | int | float | Path | None) else f"a {type(value).__name__}"
+
+
+def _require_kinds(name: str, call: str, settings: object, **mappings: object) -> None:
+    """Raises TypeError for settings that are no list of strings, and for what is neither None nor a dict."""
+    if not isinstance(settings, list | tuple) or not all(isinstance(each, str) for each in settings):
+        raise TypeError(f"{name}: settings is {_kind(settings)}; expected a list of strings, as in {call}")
+    for parameter, value in mappings.items():
+        element, words = (str, "a dict of texts") if parameter == "includes" else (int, "a dict of sizes, {'H': 224},")
+        is_mapping = isinstance(value, Mapping) and all(
+            isinstance(key, str) and isinstance(each, element) for key, each in value.items()
+        )
+        if value is not None and not is_mapping:
+            raise TypeError(f"{name}: {parameter} is {_kind(value)}; expected {words} or None, as in {call}")
 
 
 def _lets(settings: Mapping[str, syntax.Expression]) -> dict[str, syntax.Expression]:

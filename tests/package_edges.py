@@ -17,9 +17,9 @@ ALLOWED: Mapping[str, str] = {
     "data": "core diagnostics graph",
     "recipe": "core diagnostics graph language data ops",
     "report": "core diagnostics graph ops recipe",
-    "network": "core diagnostics graph language data recipe report",
     "reference": "core diagnostics graph ops",
     "view": "core diagnostics graph ops reference",
+    "network": "core diagnostics graph language data recipe report view",
     "training": "core diagnostics graph ops data recipe report network reference view",
     "torch": "core diagnostics graph ops data recipe reference training",
     "live": "core diagnostics",
@@ -33,7 +33,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.train_step": "core diagnostics graph ops data recipe network reference training onnx.metadata onnx.emit onnx.run",
     "onnx.importer": "core diagnostics language ops network reference training onnx.source_map onnx.metadata onnx.emit onnx.run onnx.wire_format",
     "torch.source": "core diagnostics graph language ops network report training torch onnx.emit",
-    "api": "core diagnostics data recipe report network reference training onnx.emit onnx.export onnx.metadata onnx.quantize onnx.run",
+    "api": "core diagnostics graph language ops data recipe report network reference view training torch onnx.emit onnx.export onnx.importer onnx.metadata onnx.quantize onnx.run onnx.train_step",
 }
 TOP = ("cli", "__init__", "__main__")
 """These may import every package; no package imports them."""

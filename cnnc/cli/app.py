@@ -6,6 +6,7 @@ Each command is one module, imported only when that command is used; the module 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,6 +37,7 @@ COMMANDS = {
     "ops": "ops.ops",
     "explain": "explain.explain",
     "doctor": "doctor.doctor",
+    "man": "man.man",
 }
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 
@@ -54,11 +56,27 @@ def app(words: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    completed = _completed_words()
+    if completed is not None:
+        words = completed[:-1] or completed
     for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
         module, function = COMMANDS[name].split(".")
-        application.command(name)(getattr(import_module(f"cnnc.cli.{module}"), function))
+        command = getattr(import_module(f"cnnc.cli.{module}"), function)
+        if completed is not None:
+            from cnnc.cli.completion import with_completion
+
+            command = with_completion(name, command, completed)
+        application.command(name)(command)
     application.callback()(options)
     return application
+
+
+def _completed_words() -> list[str] | None:
+    """The words after `cnnc` on the line that a shell completes; None where no shell asks."""
+    if not os.environ.get("_CNNC_COMPLETE", "").startswith("complete"):
+        return None
+    line = os.environ.get("_TYPER_COMPLETE_ARGS", os.environ.get("COMP_WORDS", ""))
+    return line.split()[1:]
 
 
 def literals_as_arguments(words: Sequence[str]) -> list[str]:

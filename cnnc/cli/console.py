@@ -15,14 +15,13 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, Role, plain, render
+from cnnc.core.terminal import coloured, width_of
+from cnnc.diagnostics import CONTROLS, CnncError, Diagnostic, Exit, Paint, plain, render
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cnnc.report.layout import Layout
-
-_STYLES: dict[Role, str] = {"error": "1;31", "warning": "1;33", "note": "34", "position": "2;34", "help": "1;36"}
 
 
 class Stopped(BaseException):
@@ -135,19 +134,6 @@ def is_stdout(path: Path) -> bool:
         return False
 
 
-def width_of(stream: TextIO) -> int | None:
-    """The width of the terminal that the stream is, None if it is none. COLUMNS overrides it."""
-    if not stream.isatty():
-        return None
-    setting = os.environ.get("COLUMNS", "")
-    if setting.isascii() and setting.isdigit() and int(setting) > 0:
-        return int(setting)
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
-
-
 def layout() -> Layout:
     """The layout of what is printed to stdout."""
     from cnnc.report.layout import Layout
@@ -192,7 +178,7 @@ def painter() -> Paint:
     colour = os.environ.get("FORCE_COLOR") or (sys.stderr.isatty() and os.environ.get("TERM") != "dumb")
     if not colour or os.environ.get("NO_COLOR"):
         return plain
-    return lambda text, role: f"\x1b[{_STYLES[role]}m{text}\x1b[0m"
+    return coloured
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:

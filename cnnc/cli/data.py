@@ -16,6 +16,7 @@ from cnnc.cli.console import layout, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind, write_picture
+from cnnc.cli.usage import load_network
 
 
 def data(
@@ -51,35 +52,25 @@ def data(
         kind_of_file = picture_kind(out, ("html", "png", "svg"), Path("data.html"), "a sheet")
         read = [Path(name) for name in (source, path) if name is not None]
         require_outputs(read, [Output(out, "-o", kind_of_file)], force)
-    from cnnc.cli.data_source import kind_of, open_kind, open_network_data, require_no
-    from cnnc.data.survey import survey
-    from cnnc.report.data import data_text, with_conclusions
+    from cnnc.api.opened_data import require_no
+    from cnnc.api.survey import data as survey_of
+    from cnnc.cli.data_kind import kind_of
 
-    lines: list[str] = []
-
-    def report(line: str) -> None:
-        lines.append(line)
-        print_status(line)
-
-    kind = kind_of(source, path)
-    if kind is not None:
+    if kind_of(source, path) is not None:
         require_no(settings, "--set")
         require_no(at, "--at")
-        opened = open_kind(kind, path, folder, size, report)
+        surveyed = survey_of(source, path, data=folder, size=size, progress=print_status)
     else:
         require_no(size, "--input", "a KIND")
         require_no(path, "PATH", "a KIND", f"write `{join(['cnnc', 'data', source, '--data', path or ''])}`")
-        opened = open_network_data(Path(source), folder, settings or [], parse_sizes(at), report)
+        network = load_network(Path(source), settings, parse_sizes(at))
+        surveyed = survey_of(network, data=folder, progress=print_status)
     if out is not None:
-        from cnnc.cli.data_sheet import sheet
-
-        write_picture(out, sheet(opened))
+        write_picture(out, surveyed.sheet)
         print_status(f"wrote {out}")
-    surveyed = survey(opened.dataset, opened.shares, opened.input_names, opened.ignored_label)
-    facts = {"network": opened.network, "losses": list(opened.losses), **with_conclusions(surveyed), "read": lines}
     if json:
         from cnnc.recipe.metrics import finite
 
-        print_json(finite(facts))
+        print_json(finite(surveyed.facts))
     else:
-        print_result(data_text(facts, layout()))
+        print_result(surveyed.text(layout()))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cnnc.api.subject import is_model
 from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
 from cnnc.cli.options import DATA, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.cli.subject import is_model
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:

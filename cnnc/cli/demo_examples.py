@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.api.subject import is_model
 from cnnc.cli.console import print_status
-from cnnc.cli.subject import is_model
 from cnnc.core.random_streams import Stream
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
@@ -95,7 +95,7 @@ def random_examples(
 
 def _network(source: Path, session: Session) -> Network:
     if is_model(source):
-        from cnnc.api import trained_network
+        from cnnc.api.evaluation import trained_network
 
         try:
             return trained_network(session)

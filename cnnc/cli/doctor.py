@@ -77,7 +77,8 @@ def _blas() -> str:
 
 
 def _providers() -> str:
-    from cnnc.onnx.run.session import Provider, providers
+    from cnnc.onnx.run.provider import Provider
+    from cnnc.onnx.run.session import providers
 
     return f"execution providers: {', '.join(name for name in providers() if name in get_args(Provider))}"
 

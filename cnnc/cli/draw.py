@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_result
-from cnnc.cli.draw_options import DrawOptions, Style
+from cnnc.api.draw.options import DrawOptions, Style
+from cnnc.cli.console import print_result, print_status
 from cnnc.cli.options import SETTINGS
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind
@@ -82,10 +81,24 @@ def draw(
     force: FORCE = False,
 ) -> None:
     """Draw a network: its layers, feature maps, units, receptive fields, or a moving window."""
+    from cnnc.api.drawing import drawing_file, require_one_mode
+
     typed = DrawOptions(
-        source, "svg", style, depth, at, image, slide, coverage, activations, tuple(settings or ()), out
+        source,
+        "svg",
+        style,
+        depth,
+        at,
+        image,
+        slide,
+        coverage,
+        activations,
+        tuple(settings or ()),
+        out,
+        None,
+        print_status,
     )
-    _require_one_mode(typed)
+    require_one_mode(typed)
     name = "activations" if source is None else "window" if slide is not None else Path(source).stem or "network"
     usual = Path(f"{name}.svg")
     out = out if out is not None else usual
@@ -94,69 +107,12 @@ def draw(
     kind = picture_kind(out, kinds, usual, "a picture")
     inputs = [Path(path) for path in (source, image) if path is not None]
     require_outputs(inputs, [Output(out, "-o", kind)], force)
+    from cnnc.cli.usage import with_published_network
     from cnnc.core.files import write_atomic
 
-    write_atomic(out, _content(typed._replace(kind=kind), style or Style.graph))
+    try:
+        content = drawing_file(typed._replace(kind=kind))
+    except CnncError as error:
+        raise with_published_network(error, Path(source or "")) from None
+    write_atomic(out, content)
     print_result(f"wrote {out}")
-
-
-def _require_one_mode(typed: DrawOptions) -> None:
-    """Raises CnncError E010 for two modes at once, and for a mode without what it draws."""
-    modes = {
-        "slide": typed.slide is not None,
-        "activations": typed.activations,
-        "style": typed.style is not None,
-        "coverage": typed.coverage and typed.slide is None,
-    }
-    given = [mode for mode, is_given in modes.items() if is_given]
-    if len(given) > 1:
-        kept, other = given[:2]
-        without = typed.command(**dict.fromkeys(given[1:]))
-        message = f"--{kept} and --{other} exclude each other"
-        raise CnncError.of("E010", message, help=f"leave --{other} out: {without}")
-    if typed.source is None and typed.slide is not None:
-        from cnnc.cli.draw_window import working_command
-
-        raise CnncError.of("E010", "--slide needs the size of its input", help=working_command(typed))
-    if typed.source is None and not typed.activations:
-        here = min((path.name for path in Path().glob("*.cnn")), default="NAME.cnn")
-        raise CnncError.of("E010", "no network given", help=typed.command(source=here))
-    is_size = typed.source is not None and re.fullmatch(r"\d+(x\d+)*", typed.source)
-    if is_size and typed.slide is None and not Path(typed.source or "").exists():
-        from cnnc.cli.draw_window import working_command
-
-        help = working_command(DrawOptions(typed.source, slide="", coverage=typed.coverage, out=typed.out))
-        raise CnncError.of("E010", f"{typed.source} is the size of an input, which goes with --slide", help=help)
-
-
-def _content(options: DrawOptions, style: Style) -> bytes:
-    """The content of the file."""
-    if options.slide is not None:
-        from cnnc.cli.draw_window import slide_file
-
-        return slide_file(options)
-    if options.coverage:
-        from cnnc.cli.draw_window import coverage_file
-
-        return coverage_file(options)
-    if options.activations:
-        from cnnc.cli.draw_activations import activations_file
-
-        return activations_file(options)
-    match style:
-        case Style.volumes:
-            from cnnc.cli.draw_volumes import volumes_file
-
-            return volumes_file(options)
-        case Style.edges:
-            from cnnc.cli.draw_units import units_file
-
-            return units_file(options)
-        case Style.field:
-            from cnnc.cli.draw_field import field_file
-
-            return field_file(options)
-        case Style.graph:
-            from cnnc.cli.draw_graph import graph_file
-
-            return graph_file(options)

@@ -6,7 +6,6 @@ In: the values of --engine, --provider, --device, --precision and --compile, for
 
 from __future__ import annotations
 
-import importlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -142,13 +141,12 @@ def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
     if ranks is not ALONE and options.engine is not EngineChoice.torch:
         message = "torchrun starts processes that train together, which is for --engine torch"
         raise CnncError.of("E010", message, help="add --engine torch, or start cnnc without torchrun")
-    if options.engine is EngineChoice.onnxruntime:
-        from cnnc.onnx.train_step.engine import OnnxEngine
+    from cnnc.api.engines import engine_named, require_torch
 
-        return OnnxEngine(options.provider.value if options.provider is not None else "auto")
-    if options.engine is EngineChoice.torch:
+    device = ranks.device or options.device or "auto"
+    precision = (options.precision or Precision.float32).value
+    if options.engine is EngineChoice.torch and (options.shard or ranks is not ALONE or (options.accumulate or 1) > 1):
         require_torch()
-        device, precision = ranks.device or options.device or "auto", (options.precision or Precision.float32).value
         if options.shard:
             if ranks.size == 1:
                 message = "--shard spreads weights over several processes, and this is one"
@@ -156,33 +154,17 @@ def engine_of(options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
             from cnnc.torch.distributed.shards import ShardedEngine
 
             return ShardedEngine(device, precision, bool(options.compile), print_status, ranks, options.accumulate or 1)
-        if ranks is not ALONE or (options.accumulate or 1) > 1:
-            from cnnc.torch.distributed.engine import SplitEngine
+        from cnnc.torch.distributed.engine import SplitEngine
 
-            return SplitEngine(device, precision, bool(options.compile), print_status, ranks, options.accumulate or 1)
-        from cnnc.torch.engine import TorchEngine
-
-        return TorchEngine(device, precision, bool(options.compile), print_status)
-    from cnnc.training.numpy_engine import NumpyEngine
-
-    return NumpyEngine()
-
-
-def require_torch() -> None:
-    """Raises CnncError E906 where PyTorch is not installed, or cannot be imported."""
-    try:
-        importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise CnncError.of("E906", "--engine torch needs PyTorch", help='pip install "cnnc[torch]"') from None
-    except (ImportError, OSError) as error:  # a library of it is missing
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CnncError.of(
-            "E906",
-            f"PyTorch cannot be imported: {reason}",
-            help='reinstall it: pip install --force-reinstall "cnnc[torch]"',
-        ) from None
+        return SplitEngine(device, precision, bool(options.compile), print_status, ranks, options.accumulate or 1)
+    return engine_named(
+        (options.engine or EngineChoice.numpy).value,
+        provider=options.provider.value if options.provider is not None else "auto",
+        device=device,
+        precision=(options.precision or Precision.float32).value,
+        compile=bool(options.compile),
+        report=print_status,
+    )
 
 
 def engine_of_resume(saved: Checkpoint, options: EngineOptions, ranks: Ranks = ALONE) -> Engine:
@@ -214,6 +196,8 @@ def _completed(options: EngineOptions, saved: Checkpoint) -> EngineOptions:
         return options._replace(provider=options.provider or provider)
     if options.engine is not EngineChoice.torch:
         return options
+    from cnnc.api.engines import require_torch
+
     require_torch()
     from cnnc.torch.devices import available_devices
 

@@ -251,7 +251,7 @@ def export_run(
     at: Mapping[str, int] | None = None,
 ) -> Exported:
     """Exports the weights of a run to `out`. Raises CnncError."""
-    from cnnc.api import export as export_model
+    from cnnc.api.exporting import export as export_model
 
     return export_model(run, out, last=last, outputs=outputs, options=options, data=data, at=at)
 
@@ -266,7 +266,7 @@ def export_file(
     data: Path | None,
 ) -> Exported:
     """Exports a network file with its initial weights: those that the source gives, or random ones."""
-    from cnnc.api import calibration_examples
+    from cnnc.api.exporting import calibration_examples
     from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load

@@ -45,7 +45,7 @@ def read_start(
     source: Path, last: bool, settings: Sequence[str], at: Mapping[str, int]
 ) -> tuple[Network, Checkpoint, dict[str, Any] | None, str]:
     """The network, a checkpoint of the weights to begin with, the summary of its training, and what they are, in words."""
-    from cnnc.api import training_summary
+    from cnnc.api.exporting import training_summary
     from cnnc.cli.usage import with_published_network
     from cnnc.data.catalog import KNOWN
     from cnnc.network import load

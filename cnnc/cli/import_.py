@@ -40,9 +40,9 @@ def import_(
     ] = False,
 ) -> None:
     """Translate an ONNX model into a network file (.cnn) and its weights (.safetensors)."""
-    from cnnc.onnx.importer.importer import import_model, save
+    from cnnc.api.importing import read
+    from cnnc.onnx.importer.importer import save
     from cnnc.onnx.importer.recognize.layers import NotImported
-    from cnnc.onnx.importer.verify import verify_import
 
     file = out or Path(f"{model.stem or 'model'}.cnn")
     if file.suffix != ".cnn":
@@ -54,8 +54,7 @@ def import_(
     if model.suffix != ".cnn":  # else the argument is not a model, and the error of `import_model` explains it
         _require_outputs(model, file, force)
     try:
-        imported = import_model(model, file, at=parse_sizes(at), flat=flat)
-        agreement = verify_import(imported, model) if verify else None
+        imported, agreement = read(model, file, parse_sizes(at), flat, verify)
     except NotImported as error:
         if json:
             print_json({"model": str(model), "refused": [c._asdict() for c in error.causes]})

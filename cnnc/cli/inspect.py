@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from warnings import catch_warnings, simplefilter
+from typing import Annotated
 
 import typer
 
+from cnnc.api.inspect.options import InspectOptions
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
-from cnnc.cli.inspect_options import InspectOptions as InspectOptions
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
-
-if TYPE_CHECKING:
-    from cnnc.cli.inspect_data import Inspection
-    from cnnc.graph.graph import Graph
-    from cnnc.view.document import Section
 
 
 def inspect(
@@ -76,8 +69,8 @@ def inspect(
     force: FORCE = False,
 ) -> None:
     """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
-    from cnnc.cli.inspect_data import open_inspection
-    from cnnc.cli.subject import is_model, read_subject
+    from cnnc.api.inspect.report import inspection_report
+    from cnnc.api.subject import is_model, read_subject
 
     if label is not None and not why:
         raise CnncError.of("E010", "--label chooses the class that --why explains", help="add --why")
@@ -101,78 +94,21 @@ def inspect(
         mistakes,
         shift,
         data,
+        print_status,
     )
     subject = read_subject(source, settings or (), last)
     print_diagnostics(subject.network.diagnostics)
     if subject.untrained:
         print_status(f"{subject.network.name} is {subject.untrained}")
-    with catch_warnings():
-        simplefilter("ignore", RuntimeWarning)  # NumPy's, in any thread: the sections say what is NaN or infinite
-        _require_options(options, subject.graph)
-        inspection = open_inspection(options, subject)
-        for note in filter(None, (example.note for example in inspection.examples)):
-            print_status(note)
-        sections = [section for part in _parts(options) for section in part(inspection)]
+    document = inspection_report(options, subject)
     from cnnc.cli.inspect_files import write_document
 
-    drawings = write_document(inspection.subject, source, sections, out, folder, force)
+    drawings = write_document(document, source, out, folder, force)
     if json:
         from cnnc.recipe.metrics import finite
 
-        print_json({section.name: finite(section.numbers) for section in sections})
+        print_json({section.name: finite(section.numbers) for section in document.sections[1:]})
     say = print_status if json else print_result
     say(f"wrote {out}")
     if folder is not None:
         say(f"wrote {drawings} drawings to {folder}")
-
-
-def _require_options(options: InspectOptions, graph: Graph) -> None:
-    """Checks, before any data are read, what the options name. Raises CnncError E010."""
-    if options.maximize or options.deconv:
-        from cnnc.cli.inspect_channel import require_channels, require_one_input, require_patches
-
-        for text in options.maximize:
-            require_one_input(graph, require_channels(graph, text, "--maximize").layer, "--maximize")
-        for text in options.deconv:
-            require_patches(graph, require_channels(graph, text, "--deconv"))
-    if options.label is not None:
-        from cnnc.cli.inspect_why import require_label
-
-        require_label(graph, options.label)
-    if options.shift is not None:
-        from cnnc.cli.inspect_shift import require_shifts
-
-        require_shifts(graph, options.shift)
-
-
-Part = Callable[["Inspection"], "Iterator[Section]"]
-
-
-def _parts(options: InspectOptions) -> Iterator[Part]:
-    """The functions that compute the sections which the command line asks for, in their order on the page."""
-    from cnnc.cli.inspect_learned import histograms, kernels, maps
-
-    yield kernels
-    if options.images or options.sentences or options.example is not None:
-        yield maps
-    if options.why:
-        from cnnc.cli.inspect_why import why
-
-        yield why
-    if options.maximize:
-        from cnnc.cli.inspect_maximize import maximize
-
-        yield maximize
-    if options.deconv:
-        from cnnc.cli.inspect_deconv import deconv
-
-        yield deconv
-    if options.mistakes:
-        from cnnc.cli.inspect_mistakes import mistakes
-
-        yield mistakes
-    if options.shift is not None:
-        from cnnc.cli.inspect_shift import shift
-
-        yield shift
-    yield histograms

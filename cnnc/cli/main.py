@@ -28,8 +28,10 @@ def main() -> None:
 
 def _as_cnnc_error(error: BaseException) -> BaseException:
     """The error itself, or E010 for one of the parser of the command line."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # `cnnc` alone: its message is the help page
-        print_status(str(error))
+    if type(error).__name__ == "NoArgsIsHelpError":  # `cnnc` alone
+        from cnnc.cli.first_steps import welcome
+
+        print_status(welcome())
         return Stopped(Exit.USAGE)
     if not hasattr(error, "format_message"):  # of click's ClickException, which typer brings in its own copy
         return error

@@ -52,19 +52,6 @@ def _either(words: list[str]) -> str:
 def write_picture(out: Path, picture: Drawing | Page) -> None:
     """Writes a picture as .svg, .png or .html. Raises CnncError E902."""
     from cnnc.core.files import write_atomic
+    from cnnc.view.files import picture_bytes
 
     write_atomic(out, picture_bytes(picture, out.suffix.lower().removeprefix(".")))
-
-
-def picture_bytes(picture: Drawing | Page, kind: str) -> bytes:
-    """The content of a file of this kind; a page shows its current step, except in HTML, which steps through all."""
-    from cnnc.view.arrange import arranged
-    from cnnc.view.html import drawing_html, html_text
-    from cnnc.view.page import Page
-    from cnnc.view.png import png
-    from cnnc.view.svg import svg_text
-
-    if kind == "html":
-        return (html_text(picture) if isinstance(picture, Page) else drawing_html(picture)).encode()
-    drawing = arranged(picture) if isinstance(picture, Page) else picture
-    return png(drawing) if kind == "png" else svg_text(drawing).encode()

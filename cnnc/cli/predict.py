@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from cnnc.api.named_files import named_files
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
-from cnnc.cli.named_files import named_files
 from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
 from cnnc.diagnostics import CnncError, Exit
 

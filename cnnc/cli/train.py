@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -30,15 +28,14 @@ from cnnc.cli.engines import (
 from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.train_ranks import is_started_again, joined, starts_processes, torchrun_command, train_in_processes
-from cnnc.cli.usage import require_one_source, require_source, with_published_network
+from cnnc.cli.usage import load_network, require_one_source, require_source
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.training.ranks import is_started_by_torchrun
 
 if TYPE_CHECKING:
     from cnnc.network import Network
-    from cnnc.training.checkpoint import Checkpoint
     from cnnc.training.ranks import Ranks
-    from cnnc.training.run import Callback, Engine, Result, Run
+    from cnnc.training.run import Callback, Engine, Run, RunResult
 
 
 class Log(StrEnum):
@@ -122,11 +119,11 @@ def train(
     options = _options_of_resume(data, export, log, live, live_port, engine_options)
     with joined(engine_options) as ranks:
         if file is not None and dry_run:
-            _dry_run(_load(file, settings, sizes), data, engine_of(engine_options, ranks), json)
+            _dry_run(load_network(file, settings, sizes), data, engine_of(engine_options, ranks), json)
             return
         callback = _callback(log, live, live_port, ranks)
         if file is not None:
-            network = _load(file, settings, sizes)
+            network = load_network(file, settings, sizes)
             result = _train_new(network, run, data, engine_options, ranks, callback, options)
         else:
             assert resume is not None
@@ -137,25 +134,12 @@ def train(
                 _export(result, export, json)
 
 
-def _export(result: Result, path: Path, json: bool) -> None:
+def _export(result: RunResult, path: Path, json: bool) -> None:
     from cnnc.cli.export import export_run, report
 
     exported = export_run(result.run.folder, path)
     if not json:
         report(exported, json=False)
-
-
-def _load(file: Path, settings: list[str] | None, sizes: Mapping[str, int]) -> Network:
-    """The network to train, whose warnings are printed. Raises CnncError with its errors."""
-    from cnnc.network import load
-
-    try:
-        network = load(file, settings or [], sizes)
-    except CnncError as error:
-        raise with_published_network(error, file) from None
-    network.require_graph()
-    print_diagnostics(network.diagnostics)
-    return network
 
 
 def _train_new(
@@ -166,26 +150,20 @@ def _train_new(
     ranks: Ranks,
     callback: Callback,
     options: Sequence[str],
-) -> Result:
+) -> RunResult:
     """Trains a network in a new run folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free.
 
     A job that torchrun starts again resumes the run that it began.
     """
+    from cnnc.api.runs import new_run, usual_folder
     from cnnc.training.job import run_of_job
-    from cnnc.training.loop import open_data, start
-    from cnnc.training.run_folder import new_folder, require_new
 
-    wanted = folder or Path("runs") / Path(network.source.name).stem
     if is_started_by_torchrun():
+        wanted = folder or usual_folder(network)
         begun = ranks.first(lambda: run_of_job(wanted, network, numbered=folder is None))
         if begun is not None:
             return _resume(begun, None, [], data, engine, ranks, callback, options)
-    if folder is not None:
-        ranks.first(lambda: require_new(folder, print_status))
-    dataset = open_data(network, data, print_status)
-    run = start(network, dataset, wanted, engine=engine_of(engine, ranks))
-    with ranks.holding(lambda: new_folder(run, print_status, numbered=folder is None)):
-        run.folder = ranks.first(lambda: run.folder)
+    with new_run(network, folder, data, engine_of(engine, ranks), print_status, ranks) as run:
         return _train(run, callback, options)
 
 
@@ -198,38 +176,27 @@ def _resume(
     ranks: Ranks,
     callback: Callback,
     options: Sequence[str],
-) -> Result:
+) -> RunResult:
     """Trains a run on, in its folder or in another one, which gets a copy of its progress."""
-    from cnnc.training import checkpoint as checkpoints
+    from cnnc.api.runs import resumed_run
     from cnnc.training.job import is_run_of_job
-    from cnnc.training.loop import open_data, start
-    from cnnc.training.run_folder import new_folder, require_new
-    from cnnc.training.run_lock import locked
 
-    old = resume if resume.is_dir() else resume.parent
-    ranks.first(lambda: checkpoints.find(resume, "last"))  # E606 before anything is written
     if folder is not None and is_started_by_torchrun() and ranks.first(lambda: is_run_of_job(folder)):
-        resume = old = folder  # torchrun has started the job again
-    in_place = folder is None or folder.resolve() == old.resolve()
-    if folder is not None and not in_place:
-        ranks.first(lambda: require_new(folder, print_status))
-    with ExitStack() as lock:
-        if ranks.first(lambda: in_place or os.access(old, os.W_OK)):  # nobody trains in a folder that cannot be written
-            lock.enter_context(ranks.holding(lambda: locked(old, print_status)))
-        saved = ranks.first(lambda: checkpoints.load(checkpoints.find(resume, "last")))
-        network = _resumed_network(saved, settings)
-        resumed_with = engine_of_resume(saved, engine, ranks)
-        print_diagnostics(network.diagnostics)
-        dataset = open_data(network, data, print_status, saved.vocabulary)
-        run = start(network, dataset, folder or old, saved, resumed_with)
-        if in_place:
-            return _train(run, callback, options)
-        with ranks.holding(lambda: new_folder(run, print_status, origin=old)):
-            lock.close()
-            return _train(run, callback, options)
+        resume = folder  # torchrun has started the job again
+    with resumed_run(
+        resume,
+        folder,
+        settings,
+        data,
+        lambda saved: engine_of_resume(saved, engine, ranks),
+        print_status,
+        print_diagnostics,
+        ranks,
+    ) as run:
+        return _train(run, callback, options)
 
 
-def _train(run: Run, callback: Callback, options: Sequence[str]) -> Result:
+def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
     """Trains a run to its end. If it is stopped or fails, prints the command that resumes it, which ends with `options`."""
     from cnnc.training.loop import train as train_run
     from cnnc.training.run import Stopping
@@ -321,7 +288,7 @@ def _callback(log: Log | None, live: bool, port: int | None, ranks: Ranks) -> Ca
 
     Raises CnncError E906, E908.
     """
-    from cnnc.cli.progress import ConsoleProgress
+    from cnnc.api.progress import TrainingProgress
     from cnnc.training.run import Callback, Callbacks
 
     if not ranks.is_first:
@@ -335,54 +302,7 @@ def _callback(log: Log | None, live: bool, port: int | None, ranks: Ranks) -> Ca
         from cnnc.cli.train_live import LivePage
 
         callbacks.append(LivePage(port or 0))
-    return Callbacks(*callbacks, ConsoleProgress())
-
-
-def _resumed_network(saved: Checkpoint, settings: Sequence[str]) -> Network:
-    """The network of a checkpoint, with its settings overridden by those of the command line. Raises CnncError E010."""
-    changed = {s.partition("=")[0] for s in settings}
-    kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
-    network = saved.network(settings=[*kept, *settings])
-    if settings:
-        _require_same_examples(saved.network(), network)
-    for line in _differences(saved):
-        print_status(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
-    return network
-
-
-def _require_same_examples(before: Network, now: Network) -> None:
-    """Raises CnncError E010 if the splits would change, as the run may have trained on the new test examples."""
-    if before.recipe is None or now.recipe is None:
-        return
-    old, new = before.recipe, now.recipe
-    split_settings = {
-        "train.seed": (old.seed, new.seed),
-        "train.data.val": (old.data.val, new.data.val),
-        "train.data.test": (old.data.test, new.data.test),
-    }
-    for name, (old_value, new_value) in split_settings.items():
-        if old_value != new_value:
-            message = f"the run split its data with {name}={old_value}; {name}={new_value} would split it differently"
-            help = f"leave `--set {name}={new_value}` out, or start a new run"
-            raise CnncError.of("E010", message, help=help)
-
-
-def _differences(saved: Checkpoint) -> list[str]:
-    """The differences to the environment that started the run which can change results in their last bits."""
-    from cnnc.core.versions import versions
-    from cnnc.reference.parallel.threads import thread_count
-
-    installed = versions()
-    differences = [
-        f"the run was started with {name} {version}, and {installed[name]} is installed"
-        for name, version in saved.versions.items()
-        if name in ("cnnc", "numpy") and installed[name] != version
-    ]
-    if saved.threads != thread_count():
-        differences.append(
-            f"the run was started with {saved.threads} threads, and now uses {thread_count()} (see CNNC_THREADS)"
-        )
-    return differences
+    return Callbacks(*callbacks, TrainingProgress(print_status, print_diagnostics))
 
 
 def _options_of_resume(
@@ -400,7 +320,7 @@ def _options_of_resume(
     return words
 
 
-def _report(result: Result, json: bool) -> None:
+def _report(result: RunResult, json: bool) -> None:
     from cnnc.recipe.metrics import finite
     from cnnc.report.closing import WARNED, classes_text, confusion_facts, next_steps, score_text
     from cnnc.training.report_page import closing_of_result

@@ -18,7 +18,7 @@ from cnnc.diagnostics import CnncError
 from cnnc.live.server import LiveServer
 from cnnc.reference.engine import Trace
 from cnnc.training.live_moments import LiveMoments
-from cnnc.training.run import Callback, Epoch, Result, Run
+from cnnc.training.run import Callback, Epoch, Run, RunResult
 from cnnc.view.live.moment import Moment
 from cnnc.view.live.page import event_json, live_html, replay_html
 from cnnc.view.live.parts import Parts
@@ -57,7 +57,7 @@ class LivePage(Callback):
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         self._guarded(lambda: self._moments.on_epoch(run, epoch))
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         self._guarded(lambda: self._moments.on_end(result))
 
     def close(self) -> None:

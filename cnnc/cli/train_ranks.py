@@ -38,7 +38,7 @@ def starts_processes(processes: int | None) -> bool:
 
 def train_in_processes(processes: int) -> int:
     """Runs this command in as many processes; returns their exit status. Raises CnncError E909."""
-    from cnnc.cli.engines import require_torch
+    from cnnc.api.engines import require_torch
 
     os.environ[_LAUNCHED] = str(processes)
     os.environ.setdefault(*_QUIET)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnnc.cli.console import layout, print_document, print_json, print_result, print_status, width_of
+from cnnc.cli.console import layout, print_diagnostics, print_document, print_json, print_result, print_status
 from cnnc.cli.options import DATA, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.cli.unfold_layer import Words, is_layer_form, unfold_layer
+from cnnc.cli.unfold_form import is_layer_form
+from cnnc.core.terminal import width_of
 
 if TYPE_CHECKING:
     from cnnc.view.page import Page
@@ -152,6 +153,9 @@ def unfold(
         Output(path, option, kind) for path, option, kind in ((svg, "--svg", "svg"), (html, "--html", "html")) if path
     ]
     if is_layer_form(context, what, layer):
+        from cnnc.api.unfold.layer import Words, unfold_layer
+        from cnnc.training.trained import read_trained
+
         words = Words(
             source=Path(what),
             layer=layer,
@@ -169,12 +173,15 @@ def unfold(
             input_at=input_at,
             im2col=im2col,
             toeplitz=toeplitz,
+            report=print_status,
         )
         require_outputs([Path(what), *([file] if file is not None else [])], outputs, force)
         import numpy as np
 
         with np.errstate(all="ignore"):  # numbers that are not finite are shown
-            view = unfold_layer(words)
+            trained = read_trained(words.source, words.settings, words.last)
+            print_diagnostics(trained.network.diagnostics)
+            view = unfold_layer(words, trained)
             _show(
                 outputs,
                 view.numbers if json else None,
@@ -182,8 +189,8 @@ def unfold(
                 lambda width: terminal_text(view.page(False), width, shown=layout().shown),
             )
         return
-    from cnnc.cli.matrix_options import TypedMatrices
-    from cnnc.cli.unfold_matrix import matrix_page
+    from cnnc.api.unfold.matrix import matrix_page
+    from cnnc.api.unfold.matrix_options import TypedMatrices
 
     request = TypedMatrices(
         what=what,
@@ -234,8 +241,8 @@ def _show(
 
 def _write(page: Page, output: Output) -> None:
     """Writes a page as a file, large grids in part; the option, not the suffix, says which kind."""
-    from cnnc.cli.picture_files import picture_bytes
     from cnnc.core.files import write_atomic
     from cnnc.view.crop import cropped
+    from cnnc.view.files import picture_bytes
 
     write_atomic(output.path, picture_bytes(cropped(page, MAX_SIDE, MAX_SIDE), output.kind))

@@ -7,14 +7,18 @@ stands. Commands and options that people bring from other programs are understoo
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import join, quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cnnc.cli.app import COMMANDS
+from cnnc.cli.console import print_diagnostics
 from cnnc.diagnostics import CnncError, nearest
 from cnnc.language.synonyms import train_setting
+
+if TYPE_CHECKING:
+    from cnnc.network import Network
 
 _COMMANDS = {
     "benchmark": "bench",
@@ -253,3 +257,16 @@ def with_published_network(error: CnncError, path: Path) -> CnncError:
         return error
     help = f"`cnnc new -t {path.stem}` writes the published network"
     return CnncError(error.diagnostics[0]._replace(help=help))
+
+
+def load_network(file: Path, settings: Sequence[str] | None, sizes: Mapping[str, int]) -> Network:
+    """The network of a file, whose warnings are printed. Raises CnncError with its errors."""
+    from cnnc.network import load
+
+    try:
+        network = load(file, settings or [], sizes)
+    except CnncError as error:
+        raise with_published_network(error, file) from None
+    network.require_graph()
+    print_diagnostics(network.diagnostics)
+    return network

@@ -20,6 +20,7 @@ import math
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -49,7 +50,7 @@ _SUFFIXES = {VALIDATION: "_val", TEST: "_test"}
 
 
 class ArrayHeader(NamedTuple):
-    """The header of an array in the file. `start` is the offset of the values in the member, `where` its name in errors."""
+    """The header of an array. `where` is its name in errors, `start` the offset of the values in the `member` of the file."""
 
     name: str
     where: str
@@ -78,13 +79,28 @@ def read(request: Request) -> Dataset:
 def read_file(request: Request, path: Path, name: str = "npz") -> Dataset:
     """As `read`, from a given path; `name` becomes the name of the data set. Raises CnncError E602."""
     with open_zip(path, ".npz file") as archive:
-        arrays = _headers(archive, path)
-        roles = _roles(request, arrays, path)
-        unread = (*roles.unused, *_no_arrays(archive))
-        if unread:
-            request.report(f"{path}: not read: {', '.join(unread)}")
-        train = _split(request, archive, path, roles, "")
-        given = {share: _split(request, archive, path, roles, suffix) for share, suffix in roles.given.items()}
+        arrays, others = _headers(archive, path), tuple(_no_arrays(archive))
+        return data_of(request, path, arrays, partial(_column, archive, path), others, name)
+
+
+def data_of(
+    request: Request,
+    path: Path,
+    arrays: dict[str, ArrayHeader],
+    column: Callable[[ArrayHeader, ColumnType], Column],
+    others: Sequence[str] = (),
+    name: str = "npz",
+) -> Dataset:
+    """The data set of arrays by name, each of which `column` reads; `path` is what errors cite, `others` is not read.
+
+    Raises CnncError E602.
+    """
+    roles = _roles(request, arrays, path)
+    unread = (*roles.unused, *others)
+    if unread:
+        request.report(f"{path}: not read: {', '.join(unread)}")
+    train = _split(request, column, roles, "")
+    given = {share: _split(request, column, roles, suffix) for share, suffix in roles.given.items()}
     classes, labels = _classes(request, path, train, list(given.values()))
     if labels is not None:
         report_classes(request, path, classes, np.concatenate([labels, *(part.labels for part in given.values())]))
@@ -220,7 +236,9 @@ def _names(names: tuple[str, ...], count: int, short: str, arrays: dict[str, Arr
 # ---- columns
 
 
-def _split(request: Request, archive: zipfile.ZipFile, path: Path, roles: _ArrayRoles, suffix: str) -> Split:
+def _split(
+    request: Request, column: Callable[[ArrayHeader, ColumnType], Column], roles: _ArrayRoles, suffix: str
+) -> Split:
     inputs = [roles.arrays[name + suffix] for name in roles.inputs]
     targets = [roles.arrays[name + suffix] for name in roles.targets]
     types = request.inputs or (None,) * len(inputs)
@@ -235,18 +253,16 @@ def _split(request: Request, archive: zipfile.ZipFile, path: Path, roles: _Array
             )
     if not first_input.shape[0]:
         raise bad_file(first_input.where, "expected at least one example, found none")
-    input_columns = [_column(archive, path, a, column_type) for a, column_type in zip(inputs, input_types, strict=True)]
-    target_columns = [
-        _column(archive, path, a, column_type) for a, column_type in zip(targets, target_types, strict=True)
-    ]
-    for array, column in zip(inputs, input_columns, strict=True):
-        _check_values(array, column, "whole numbers")
-    for array, column in zip(targets, target_columns, strict=True):
-        _check_values(array, column, "labels")
+    input_columns = [column(array, type_) for array, type_ in zip(inputs, input_types, strict=True)]
+    target_columns = [column(array, type_) for array, type_ in zip(targets, target_types, strict=True)]
+    for array, values in zip(inputs, input_columns, strict=True):
+        _check_values(array, values, "whole numbers")
+    for array, values in zip(targets, target_columns, strict=True):
+        _check_values(array, values, "labels")
     return Split(tuple(input_columns), tuple(target_columns))
 
 
-class _ColumnType(NamedTuple):
+class ColumnType(NamedTuple):
     """The element type and example shape that a column is converted to."""
 
     dtype: DType
@@ -260,7 +276,7 @@ def _require_numbers(array: ArrayHeader) -> None:
         raise bad_file(array.where, "expected an array of examples, found a single number")
 
 
-def _input(array: ArrayHeader, expected: TensorType | None) -> _ColumnType:
+def _input(array: ArrayHeader, expected: TensorType | None) -> ColumnType:
     _require_numbers(array)
     shape = array.shape[1:]
     if expected is not None and shape != expected.shape:
@@ -274,26 +290,26 @@ def _input(array: ArrayHeader, expected: TensorType | None) -> _ColumnType:
         shape = expected.shape
     if expected is None or expected.dtype == "float32":
         column_dtype: DType = "uint8" if array.dtype == np.uint8 else "float32"
-        return _ColumnType(
+        return ColumnType(
             "int64" if expected is None and array.whole_numbers and column_dtype != "uint8" else column_dtype, shape
         )
     if not array.whole_numbers or (expected.dtype == "uint8" and array.dtype != np.uint8):
         raise bad_file(array.where, f"the network takes {expected.dtype}, found {array.dtype}")
-    return _ColumnType(expected.dtype, shape)
+    return ColumnType(expected.dtype, shape)
 
 
-def _target(array: ArrayHeader) -> _ColumnType:
+def _target(array: ArrayHeader) -> ColumnType:
     _require_numbers(array)
     shape = array.shape[1:]
     if not array.whole_numbers:
-        return _ColumnType("float32", shape or (1,))
-    return _ColumnType("int64", () if shape == (1,) else shape)
+        return ColumnType("float32", shape or (1,))
+    return ColumnType("int64", () if shape == (1,) else shape)
 
 
 class ConvertedColumn:
     """An array that stays on the disk, or in memory in its original type; examples are converted when indexed."""
 
-    def __init__(self, values: NDArray[Any], column_type: _ColumnType) -> None:
+    def __init__(self, values: NDArray[Any], column_type: ColumnType) -> None:
         self._values = values
         self._column_type = column_type
         self.shape = (len(values), *column_type.shape)
@@ -305,11 +321,11 @@ class ConvertedColumn:
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         single = isinstance(chosen, int | np.integer)
         values = np.array(self._values[chosen])
-        converted = _convert(values[None] if single else values, self._column_type)
+        converted = convert(values[None] if single else values, self._column_type)
         return converted[0] if single else converted
 
 
-def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_type: _ColumnType) -> Column:
+def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_type: ColumnType) -> Column:
     if array.member.compress_type == zipfile.ZIP_STORED and array.bytes >= MAPPED_FROM:
         offset = _offset(path, array)
         order = "F" if array.fortran else "C"
@@ -325,7 +341,7 @@ def _column(archive: zipfile.ZipFile, path: Path, array: ArrayHeader, column_typ
     # converted in memory, a uint8 label map would take eight times as much
     if column_type.shape and array.dtype.itemsize < np.dtype(column_type.dtype).itemsize:
         return ConvertedColumn(values, column_type)
-    return _convert(values, column_type)
+    return convert(values, column_type)
 
 
 def _offset(path: Path, array: ArrayHeader) -> int:
@@ -368,7 +384,7 @@ def _skip(stream: IO[bytes], count: int) -> None:
         raise EOFError("truncated")
 
 
-def _convert(values: NDArray[Any], column_type: _ColumnType) -> NDArray[Any]:
+def convert(values: NDArray[Any], column_type: ColumnType) -> NDArray[Any]:
     with np.errstate(over="ignore"):  # overflow becomes infinite, which _check_values reports
         return np.ascontiguousarray(values, column_type.dtype).reshape(len(values), *column_type.shape)
 

@@ -84,7 +84,7 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
 
         require_readable(path)
         arrays = read_arrays(path, [spec.name for spec in specs])
-        feeds = {spec.name: _as_batch(arrays[spec.name], f"{path}: {spec.name}", spec) for spec in specs}
+        feeds = {spec.name: as_batch(arrays[spec.name], f"{path}: {spec.name}", spec) for spec in specs}
         counts = {len(values) for values in feeds.values()}
         if len(counts) > 1:
             raise CnncError.of("E608", f"{path} holds arrays of different numbers of examples")
@@ -99,7 +99,7 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
         raise CnncError.of("E608", f"the network takes {names}; {path} can be only one of them", help=help)
     (spec,) = specs
     if suffix == ".npy":
-        return PredictionInputs({spec.name: _as_batch(_load_npy(path), str(path), spec)})
+        return PredictionInputs({spec.name: as_batch(_load_npy(path), str(path), spec)})
     if spec.takes_words:
         if suffix in _IMAGES:
             help = "name a text file with one sentence per line, or give a sentence with `--text`"
@@ -192,7 +192,7 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
     wanted = Wanted(label, index, spec.data.get("header"))
     series = read_unlabelled(path, length, notes.append, wanted, spec.data.get("decimal"))
-    return PredictionInputs({spec.name: _as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
+    return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 
 
 def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
@@ -237,7 +237,7 @@ def _load_npy(path: Path) -> NDArray[Any]:
     return array
 
 
-def _as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = False) -> NDArray[Any]:
+def as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = False) -> NDArray[Any]:
     """The array as a batch of the input. A single example may omit the batch axis, a grey image its channel axis.
 
     Raises CnncError E608.

@@ -20,7 +20,7 @@ MAX_DIGITS = 40
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
-class Builder:
+class TreeBuilder:
     """Has one method per rule of the grammar, or per named alternative of a rule.
 
     Lark calls it with the results of the rule's parts: tokens, nodes, and None for an optional part that is absent.

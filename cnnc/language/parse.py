@@ -4,7 +4,7 @@ In: a `Source`. Out: a `File`, and a diagnostic for every malformed statement; t
 the same. It knows no layers and assigns no meaning. Only this module imports lark; the grammar is `grammar/cnn.lark`.
 
 The stages: `tokenize` splits the source by the grammar's terminals; `layout` matches brackets and decides what each
-newline and each minus means (brackets.py); lark's LALR parser takes the tokens one by one, and `Builder` builds the tree
+newline and each minus means (brackets.py); lark's LALR parser takes the tokens one by one, and `TreeBuilder` builds the tree
 as it goes (build_tree.py); syntax_errors.py explains a token that the parser does not accept. No stage recurses, and each
 takes time proportional to the length of the source.
 """
@@ -25,7 +25,7 @@ from lark.lexer import Lexer
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import MALFORMED, UNPARSED, Token, braces_match, end_of_statement, lay_out
-from cnnc.language.build_tree import Builder
+from cnnc.language.build_tree import TreeBuilder
 from cnnc.language.syntax_errors import malformed
 
 MAX_TEXT = 1 << 20  # characters of a file; a network of 10,000 layers takes a fifth of it
@@ -158,7 +158,7 @@ def _parser() -> Lark:
         start=["file", "values"],
         parser="lalr",
         lexer=_Lexer,
-        transformer=cast(Any, Builder()),
+        transformer=cast(Any, TreeBuilder()),
         maybe_placeholders=True,
         postlex=cast(Any, _Postlex()),
         cache=_cache_file(),

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.tensor import TensorType
 from cnnc.graph.graph import Graph, Node
@@ -34,6 +36,22 @@ def as_in_inference(graph: Graph, weights: Mapping[str, Array]) -> tuple[Graph, 
             node = node.replace(op=Identity.make())
         nodes.append(node)
     return graph.replace(nodes=tuple(nodes)), replaced
+
+
+def gradients_of_parameters(graph: Graph, weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> Weights:
+    """The gradients of the graph's own parameters, from those of `as_in_inference`.
+
+    Batch norm in inference is factor·x + offset with factor = scale/σ and offset = shift - scale·mean/σ, so that
+    dL/dscale = (dL/dfactor - mean·dL/doffset)/σ and dL/dshift = dL/doffset.
+    """
+    own = {name: array for name, array in gradients.items() if name in graph.weights}
+    for node in graph.nodes:
+        scale, shift = (f"{node.parameter_owner}.{name}" for name in ("scale", "shift"))
+        if not isinstance(node.op, BatchNorm) or node.owner or scale not in own:
+            continue
+        given = weights_of(graph, node, weights)
+        own[scale] = (own[scale] - given["mean"] * own[shift]) / np.sqrt(given["var"] + node.op.eps)
+    return own
 
 
 def with_input(graph: Graph, name: str, shape: tuple[int, ...]) -> Graph:

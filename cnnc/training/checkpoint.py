@@ -20,6 +20,7 @@ from safetensors import numpy as safetensors
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import read_bytes, read_start, write_atomic
+from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
 
@@ -67,7 +68,7 @@ class Checkpoint:
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
     are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
-    are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty.
+    are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty. `dataset` is `arrays` where a program gave the data in place of those of the train section.
     """
 
     file: str
@@ -86,6 +87,16 @@ class Checkpoint:
     engine: str = "numpy"
     provider: str = ""
     engine_options: dict[str, str] = field(default_factory=dict)
+    dataset: str = ""
+
+    def require_its_data(self, data: object) -> None:
+        """Raises CnncError E603 where the run was trained on arrays of a program, and `data` holds none.
+
+        The data set of the train section is then another one.
+        """
+        if self.dataset == arrays.NAME and not isinstance(data, Mapping):
+            help = "give them again in Python, for example `cnnc.resume(run, data=(x, y))`"
+            raise CnncError.of("E603", "the run was trained on arrays of a program, which it does not hold", help=help)
 
     def network(self, at: Mapping[str, int] | None = None, settings: Sequence[str] | None = None) -> Network:
         """Checks the source again, and returns the network at the sizes of training.
@@ -143,6 +154,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
         **({"origin": checkpoint.origin} if checkpoint.origin else {}),
         **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
         **({"engine_options": checkpoint.engine_options} if checkpoint.engine_options else {}),
+        **({"dataset": checkpoint.dataset} if checkpoint.dataset else {}),
     }
 
 
@@ -230,6 +242,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         str(facts.get("engine", "numpy")),
         str(facts.get("provider", "")),
         {str(key): str(value) for key, value in facts.get("engine_options", {}).items()},
+        str(facts.get("dataset", "")),
     )
 
 

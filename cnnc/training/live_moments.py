@@ -16,7 +16,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.process_memory import resident_memory
 from cnnc.recipe.metrics import finite
 from cnnc.reference.engine import Trace
-from cnnc.training.run import Callback, Epoch, Result, Run
+from cnnc.training.run import Callback, Epoch, Run, RunResult
 from cnnc.training.run_curves import FALLING, training_run
 from cnnc.training.run_folder import line_of, metrics_before
 from cnnc.training.samples import SampleSet
@@ -110,7 +110,7 @@ class LiveMoments(Callback):
         renews = self._cost_of_all < FREE_SECONDS or self._clock() - self._looked_at >= self._cost / SHARE
         self._advance(renews, keep=True)
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         if self._looked_for is not self._run.progress:
             self._look()
         if result.stopped:

@@ -1,7 +1,7 @@
 """The training loop.
 
 In: a network with its recipe, a data set, a run folder, and for a resumed run its checkpoint. Out: checkpoints,
-metrics.jsonl, and `Result`. It prints nothing and reports to a `Callback`.
+metrics.jsonl, and `RunResult`. It prints nothing and reports to a `Callback`.
 
 Every random choice is a function of the seed, the epoch, the step and the layer, so a run that is stopped at any
 moment and resumed ends bit-identical to an uninterrupted one.
@@ -13,11 +13,12 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,7 @@ from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
-from cnnc.training.run import Callback, Engine, Epoch, Result, Run, StepBatch, StepResult, Stopping
+from cnnc.training.run import Callback, Engine, Epoch, Run, RunResult, StepBatch, StepResult, Stopping
 from cnnc.training.run_folder import line_of, metrics_before, save, save_curves, save_metrics, save_network, save_test
 
 SAVE_SECONDS = 300.0
@@ -51,49 +52,49 @@ SAVE_SECONDS = 300.0
 
 def open_data(
     network: Network,
-    folder: Path | None,
+    source: Path | Mapping[str, Array] | None,
     report: Callable[[str], None],
     vocabulary: Sequence[str] = (),
     download: bool = True,
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
-    `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
+    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
     Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
-    from cnnc.data import load
+    from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
-    return load(
-        recipe.data.name,
-        folder,
-        report,
-        path=recipe.data.path,
-        inputs=tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
-        input_names=tuple(node.name for node in graph.inputs),
-        output_names=graph.outputs,
-        classes=output.type.channels if first.compares_with == "labels" else 0,
-        ignore=first.ignored_label,
-        test=recipe.data.test,
-        seed=recipe.seed,
-        vocabulary_size=max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
-        vocabulary=tuple(vocabulary),
-        download=download,
-        label=recipe.data.label or (),
-        index=recipe.data.index or (),
-        header=recipe.data.header,
-        decimal=recipe.data.decimal,
-        background=recipe.data.background,
-        value_range=recipe.data.range,
-        target_values=output.type.size if first.compares_with == "values" and not first.of_input else 0,
-        output=output.type,
-        labels=recipe.data.labels,
-        masks=recipe.data.masks,
-        colours=recipe.data.colours or (),
-        class_names=recipe.data.classes or (),
-    )
+    facts: dict[str, Any] = {
+        "path": recipe.data.path,
+        "inputs": tuple(node.op.fed() for node in graph.inputs if isinstance(node.op, Input)),
+        "input_names": tuple(node.name for node in graph.inputs),
+        "output_names": graph.outputs,
+        "classes": output.type.channels if first.compares_with == "labels" else 0,
+        "ignore": first.ignored_label,
+        "test": recipe.data.test,
+        "seed": recipe.seed,
+        "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
+        "vocabulary": tuple(vocabulary),
+        "download": download,
+        "label": recipe.data.label or (),
+        "index": recipe.data.index or (),
+        "header": recipe.data.header,
+        "decimal": recipe.data.decimal,
+        "background": recipe.data.background,
+        "value_range": recipe.data.range,
+        "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,
+        "output": output.type,
+        "labels": recipe.data.labels,
+        "masks": recipe.data.masks,
+        "colours": recipe.data.colours or (),
+        "class_names": recipe.data.classes or (),
+    }
+    if isinstance(source, Mapping):
+        return arrays.read(Request(report=report, **facts), source)
+    return load(recipe.data.name, source, report, **facts)
 
 
 def start(
@@ -154,7 +155,7 @@ def split(train: Split, share: float, seed: int) -> tuple[Split, Split]:
     return train.select(rest), train.select(validation)
 
 
-def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> Result:
+def train(run: Run, callback: Callback | None = None, stopping: Stopping | None = None) -> RunResult:
     """Trains to the end, or until `stopping` asks to stop; saves checkpoints on the way.
 
     The caller holds the lock of the run's folder (`run_folder.new_folder`, `run_lock.locked`).
@@ -184,7 +185,7 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 start_time, examples_before = time.perf_counter(), run.progress.seen
                 if not _epoch(run, callback, stopping):
                     save(run, "last")
-                    return _ended(Result(run, True, None), callback)
+                    return _ended(RunResult(run, True, None), callback)
                 seconds = time.perf_counter() - start_time
                 _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
         finally:
@@ -197,10 +198,10 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         save_test(run, metrics, test, matrix)
         for warning in check_predictions(run, matrix):
             callback.on_warning(run, warning)
-        return _ended(Result(run, False, test, growth, matrix), callback)
+        return _ended(RunResult(run, False, test, growth, matrix), callback)
 
 
-def _ended(result: Result, callback: Callback) -> Result:
+def _ended(result: RunResult, callback: Callback) -> RunResult:
     callback.on_end(result)
     return result
 

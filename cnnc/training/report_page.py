@@ -17,7 +17,7 @@ from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts
 from cnnc.report.confusion import Matrix
 from cnnc.training.closing import closing_of_score
 from cnnc.training.objective import Score
-from cnnc.training.run import Result, Run
+from cnnc.training.run import Run, RunResult
 from cnnc.training.run_curves import FALLING, training_run
 from cnnc.view.arrange import arranged
 from cnnc.view.document import Document, Item, Section
@@ -28,7 +28,7 @@ from cnnc.view.svg import svg_text
 from cnnc.view.training_curves import TrainingRun, training_curves
 
 
-def closing_of_result(result: Result) -> Closing:
+def closing_of_result(result: RunResult) -> Closing:
     """What a run that has ended tells; its curves are read from its folder."""
     assert result.test is not None
     lines = read_bytes(result.run.folder / "metrics.jsonl").decode(errors="replace").splitlines()

@@ -1,6 +1,6 @@
 """The state of a training run, the engine that computes its steps, its results, and the callbacks that it reports to.
 
-`loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `Result`.
+`loop.start` makes a `Run`, `loop.train` advances it, calls the `Callback`, and returns a `RunResult`.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Run:
         return growth, peak
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """The end of a run. `test` is the score of the best weights on the test set, None where the run was stopped.
 
     `memory` is the growth of the process in bytes during training, None where the system does not say. `confusion` says how often
@@ -273,7 +273,7 @@ class Callback:
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         """Called after each epoch."""
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         """Called at the end of training, also where it was stopped; not after an error."""
 
     def close(self) -> None:
@@ -306,7 +306,7 @@ class Callbacks(Callback):
         for callback in self._all:
             callback.on_epoch(run, epoch)
 
-    def on_end(self, result: Result) -> None:
+    def on_end(self, result: RunResult) -> None:
         for callback in self._all:
             callback.on_end(result)
 

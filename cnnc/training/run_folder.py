@@ -21,6 +21,7 @@ import numpy as np
 
 from cnnc.core.files import make_folder, read_bytes, umask, write_atomic, write_error
 from cnnc.core.versions import versions
+from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import finite
 from cnnc.reference.parallel.threads import thread_count
@@ -162,6 +163,7 @@ def save(run: Run, name: str) -> Path:
             run.engine.name,
             run.engine.provider,
             run.engine.options,
+            run.data.name if run.data.name == arrays.NAME else "",
         ),
     )
     return path

@@ -27,6 +27,7 @@ from cnnc.ops.dense import Input
 from cnnc.reference.feeds import fit_sizes
 from cnnc.reference.initializers import initialize
 from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import open_data
 from cnnc.training.objective import feeds_of
 
@@ -71,8 +72,12 @@ def read_trained(source: Path, settings: Sequence[str] = (), last: bool = False)
         help = f"name its run, or `cnnc import {quote(str(source))}` turns it into a network and a checkpoint"
         raise CnncError.of("E605", f"{source} is a model, not a run, checkpoint or network file", help=help)
     require_no_settings(settings, "a run keeps the settings it was trained with")
-    saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
-    saved.slots.clear()
+    return of_checkpoint(checkpoints.load(checkpoints.find(source, "last" if last else "best")))
+
+
+def of_checkpoint(saved: Checkpoint) -> TrainedNetwork:
+    """The network and weights of a checkpoint, whose slots are dropped. Raises CnncError as `Checkpoint.network` does."""
+    saved.slots.clear()  # an optimizer's state can be twice as large as the weights
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
     state = "" if was_trained else "untrained: the run has not made a step"
     return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes)
@@ -170,7 +175,7 @@ def _one(examples: PredictionInputs, name: str, number: int | None) -> Example:
 def test_example(
     trained: TrainedNetwork,
     number: int,
-    data: Path | None,
+    data: Path | Mapping[str, Array] | None,
     report: Callable[[str], None],
     download: bool = True,  # noqa: PT028 (no test)
 ) -> Example:

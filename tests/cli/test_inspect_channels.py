@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.cli.inspect_data import Inspection
-from cnnc.cli.inspect_options import InspectOptions
+from cnnc.api.inspect.data import Inspection
+from cnnc.api.inspect.options import InspectOptions
 from cnnc.data.dataset import Dataset, Split
 from cnnc.network import check
 from cnnc.training.trained import untrained

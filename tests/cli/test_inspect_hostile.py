@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from cnnc.cli.inspect import _parts
-from cnnc.cli.inspect_data import Inspection
+from cnnc.api.inspect.data import Inspection
+from cnnc.api.inspect.options import InspectOptions
+from cnnc.api.inspect.report import _parts, document_of
 from cnnc.cli.inspect_files import write_document
-from cnnc.cli.inspect_options import InspectOptions
 from cnnc.data.dataset import Dataset, Split
 from cnnc.network import Network, check
 from cnnc.training.trained import TrainedNetwork, untrained
@@ -112,7 +112,8 @@ def test_names_stay_text_in_every_part(tmp_path: Path) -> None:
         "histograms",
     ]
     out = tmp_path / "x.html"
-    write_document(subject, Path(BAD[0]), sections, out, tmp_path / "files", False)
+    document = document_of(subject, Path(BAD[0]), sections)
+    write_document(document, Path(BAD[0]), out, tmp_path / "files", False)
     text = "".join(read(out).texts)
     assert BAD[0] in text
     assert "<img src=http://a.example/x onerror=alert(1)>" in text

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.cli.inspect_shift import shifted
+from cnnc.api.inspect.shift import shifted
 from cnnc.network import check
 from cnnc.reference.engine import forward
 from cnnc.reference.initializers import initialize

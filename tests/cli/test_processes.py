@@ -40,6 +40,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "ops": ("conv",),
     "explain": ("E301",),
     "doctor": (),
+    "man": (),
 }
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.cli import console, progress
+from cnnc.api import progress
+from cnnc.cli import console, unfold
 from cnnc.diagnostics import cells
 from tests.cli.conftest import Cnnc
 from tests.commands import COMMAND, environment
@@ -47,7 +48,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """Sets the width that commands of this process see; None is a pipe."""
 
     def resize(width: int | None) -> None:
-        for module in (console, progress):
+        for module in (console, progress, unfold):
             monkeypatch.setattr(module, "width_of", lambda stream: width)
 
     return resize

@@ -105,10 +105,14 @@ def test_the_tables_are_up_to_date(page: Path) -> None:
     assert with_tables(page, text) == text, "python -m tests.report.test_docs regenerates them"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_python_sessions_give_what_is_shown(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`...` within a line stands for what is left out of it."""
-    monkeypatch.chdir(ROOT)
+TRAINING = [pytest.param(page, marks=[pytest.mark.long] * (page.stem == "python"), id=page.stem) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", TRAINING)
+def test_python_sessions_give_what_is_shown(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`...` within a line stands for what is left out of it. Files that a session writes go to the test's folder."""
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    monkeypatch.chdir(tmp_path)
     text = "\n".join(text for language, text in blocks(page) if language == "pycon")
     failed, _ = doctest.testmod(
         ModuleType(page.stem, text), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, verbose=False

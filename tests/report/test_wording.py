@@ -36,7 +36,7 @@ INSTEAD = {
     r"(?<![`^])\bpictures?\b(?![`:$]| \(an image\))": "image",  # `picture` is a value in the metadata of models
     r"\bso many\b": "N",
 }
-DRAWN = r"picture of the packages|packages? picture|this picture|`?<!-- packages|^cnnc/view/|^cnnc/cli/(draw|inspect|picture)|`view`"
+DRAWN = r"picture of the packages|packages? picture|this picture|`?<!-- packages|^cnnc/view/|^cnnc/(cli|api)/(draw|inspect|picture)|`view`"
 """Pictures that cnnc draws, not images that a network sees."""
 
 

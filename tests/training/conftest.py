@@ -16,7 +16,7 @@ from cnnc.network import Network, check
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.loop import start, train
-from cnnc.training.run import Result, Stopping
+from cnnc.training.run import RunResult, Stopping
 
 TINY = """net Tiny
 input 1x8x8
@@ -44,7 +44,7 @@ class Trainer(NamedTuple):
 
     data: Dataset
 
-    def run(self, network: Network, folder: Path, steps: int | None = None) -> Result:
+    def run(self, network: Network, folder: Path, steps: int | None = None) -> RunResult:
         """Trains in a folder from where it stands, for so many steps or to the end."""
         last = folder / "last.safetensors"
         resume = checkpoints.load(last) if last.exists() else None

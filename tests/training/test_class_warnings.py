@@ -12,7 +12,7 @@ from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import Diagnostic
 from cnnc.network import check
 from cnnc.training.loop import start, train
-from cnnc.training.run import Callback, Result, Run
+from cnnc.training.run import Callback, Run, RunResult
 
 NAMES = ("cat", "dog", "owl")
 
@@ -33,7 +33,7 @@ def share(counts: tuple[int, ...]) -> Split:
 
 def trained(
     folder: Path, training: tuple[int, ...], tested: tuple[int, ...], statements: str = "loss cross_entropy"
-) -> tuple[Result, dict[str, Diagnostic]]:
+) -> tuple[RunResult, dict[str, Diagnostic]]:
     section = f'data npz "a.npz" val=0; {statements}; optimizer sgd lr=0.5; epochs 3'
     kept = Kept()
     data = Dataset("npz", NAMES, share(training), share(tested))

@@ -21,7 +21,7 @@ from cnnc.reference.layout import to_channels_first
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.loop import open_data, start, train
 from cnnc.training.objective import feeds_of
-from cnnc.training.run import Result
+from cnnc.training.run import RunResult
 from tests.cli.nets import write_maps, write_several
 
 pytestmark = pytest.mark.long
@@ -60,7 +60,7 @@ train {
 """
 
 
-def run(text: str, folder: Path, *settings: str) -> tuple[Result, Dataset]:
+def run(text: str, folder: Path, *settings: str) -> tuple[RunResult, Dataset]:
     network = prepared(text, *settings)
     data = open_data(network, folder, lambda line: None)
     return train(start(network, data, folder / "run")), data
@@ -72,7 +72,7 @@ def prepared(text: str, *settings: str) -> Network:
     return network
 
 
-def outputs(result: Result, data: Dataset) -> dict[str, Array]:
+def outputs(result: RunResult, data: Dataset) -> dict[str, Array]:
     """The outputs of the best weights for the test examples, channels first."""
     weights = checkpoints.load(checkpoints.find(result.run.folder)).weights
     graph = result.run.graph
@@ -81,7 +81,7 @@ def outputs(result: Result, data: Dataset) -> dict[str, Array]:
     return {name: to_channels_first(values[name]) for name in graph.outputs}
 
 
-def metrics(result: Result) -> list[dict[str, float]]:
+def metrics(result: RunResult) -> list[dict[str, float]]:
     return [json.loads(line) for line in (result.run.folder / "metrics.jsonl").read_text().splitlines()]
 
 

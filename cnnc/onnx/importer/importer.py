@@ -18,7 +18,7 @@ from cnnc.core.files import atomic_replacement
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
-from cnnc.onnx.importer.read.model import Model, described, read_model
+from cnnc.onnx.importer.read.model import OnnxModel, described, read_model
 from cnnc.onnx.importer.recognize.layers import LayerGraph, NotImported, layer_graph_of
 from cnnc.onnx.importer.recognize.values import Layer
 from cnnc.onnx.importer.rewrite.layout import channels_first
@@ -56,7 +56,7 @@ class ImportedNetwork(NamedTuple):
     outputs: tuple[str, ...]
     repeats: int
     blocks: int
-    model: Model
+    model: OnnxModel
     file: str
     channels_last: frozenset[str]
     limits: str = ""
@@ -91,14 +91,14 @@ def import_model(
         raise _precision_error(error, precision, model, path) from error
 
 
-def _low_precision(model: Model) -> str:
+def _low_precision(model: OnnxModel) -> str:
     """The precision below float32 that a model computes in; "" for float32."""
     if any(node.op in _INT8_OPERATORS for node in model.nodes):
         return "int8"
     return "float16" if any(array.dtype == np.float16 for array in model.constants.values()) else ""
 
 
-def _precision_error(error: NotImported, precision: str, model: Model, path: Path) -> NotImported:
+def _precision_error(error: NotImported, precision: str, model: OnnxModel, path: Path) -> NotImported:
     """One error for the precision, in place of one for each node that it makes unsupported."""
     help = "import the float32 model that it was made from"
     if model.has_source:
@@ -111,7 +111,7 @@ def _precision_error(error: NotImported, precision: str, model: Model, path: Pat
 
 
 def convert_model(
-    model: Model, origin: str, name: str, *, at: Mapping[str, int] | None = None, flat: bool = False
+    model: OnnxModel, origin: str, name: str, *, at: Mapping[str, int] | None = None, flat: bool = False
 ) -> ImportedNetwork:
     """Converts a model; `origin` and `name` are the names of the .onnx and the .cnn file. Raises CnncError E010, E621."""
     rewritten, channels_last = channels_first(model)
@@ -166,7 +166,7 @@ def _is_descriptive(name: str) -> bool:
     return name.strip().lower() not in ("", "graph", "main_graph", "torch-jit-export", "torch_jit", "net", "model")
 
 
-def _header(model: Model, origin: str, channels_last: Collection[str]) -> str:
+def _header(model: OnnxModel, origin: str, channels_last: Collection[str]) -> str:
     """The comments at the beginning of the source."""
 
     def printable(text: str) -> str:

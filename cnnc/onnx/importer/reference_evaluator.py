@@ -16,12 +16,12 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.read.model import Model, OnnxNode
+from cnnc.onnx.importer.read.model import OnnxModel, OnnxNode
 
 MAX_MACS = 200_000_000  # of one run; the evaluator takes seconds for these
 
 
-def node_beyond_onnxruntime(model: Model) -> OnnxNode | None:
+def node_beyond_onnxruntime(model: OnnxModel) -> OnnxNode | None:
     """The first node that onnxruntime does not compute as ONNX defines it; None where there is none."""
     for node in model.nodes:
         dilations = node.get("dilations", ())
@@ -34,7 +34,7 @@ def node_beyond_onnxruntime(model: Model) -> OnnxNode | None:
     return None
 
 
-def run_reference(proto: onnx.ModelProto, model: Model, feeds: Mapping[str, Array]) -> list[Array]:
+def run_reference(proto: onnx.ModelProto, model: OnnxModel, feeds: Mapping[str, Array]) -> list[Array]:
     """The outputs of a model. Raises ValueError where the evaluator fails."""
     needed = set(model.outputs)
     kept = []

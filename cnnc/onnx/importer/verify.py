@@ -18,7 +18,7 @@ from cnnc.onnx.emit.network_outputs import exact_outputs, outputs_with_errors
 from cnnc.onnx.emit.tolerance import ATOL, RTOL, Reference
 from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.importer.importer import ImportedNetwork
-from cnnc.onnx.importer.read.model import Model, described
+from cnnc.onnx.importer.read.model import OnnxModel, described
 from cnnc.onnx.importer.reference_evaluator import MAX_MACS, node_beyond_onnxruntime, run_reference
 from cnnc.onnx.run.segments import RunnableModel, run_in_segments
 from cnnc.onnx.wire_format import MIN_LARGE_BYTES
@@ -119,7 +119,7 @@ def _agreement_of_float32(
     return Agreement(True, d.difference, d.scale, allowed=d.allowed)
 
 
-def _outputs_of(model: Model, name: str, feeds: dict[str, Array]) -> list[Array]:
+def _outputs_of(model: OnnxModel, name: str, feeds: dict[str, Array]) -> list[Array]:
     """The model's outputs on onnxruntime, which opens no file: it gets the constants that have been read. Raises E604."""
     content = {n: array for n, array in model.constants.items() if array.nbytes >= MIN_LARGE_BYTES}
     runnable = RunnableModel(_complete(model), content, name)
@@ -127,7 +127,7 @@ def _outputs_of(model: Model, name: str, feeds: dict[str, Array]) -> list[Array]
     return [{**model.constants, **feeds, **computed}[output] for output in model.outputs]
 
 
-def _complete(model: Model) -> onnx.ModelProto:
+def _complete(model: OnnxModel) -> onnx.ModelProto:
     """The message with the external data of small initializers and of attributes inside."""
     for tensor in model.message.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL and model.constants[tensor.name].nbytes < MIN_LARGE_BYTES:

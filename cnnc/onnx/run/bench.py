@@ -23,7 +23,8 @@ from cnnc.core.random_streams import Stream
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run.predictions import model_inputs
-from cnnc.onnx.run.session import Provider, Session, open_model, short_name
+from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.run.session import Session, open_model, short_name
 
 _DEFAULT_SIZE = 224  # of a symbol without a given size, or the closest legal size
 MAX_FEED_BYTES = 2**34

@@ -9,7 +9,7 @@ without spatial axes. In a model without metadata, such a softmax at the end mea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
 from cnnc.data.class_probabilities import NO_CLASS
 from cnnc.data.prediction_inputs import InputSpec
+from cnnc.onnx.metadata import Facts
 from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
 from cnnc.onnx.run.inspect import read_model
 from cnnc.onnx.run.output_images import OutputImages, draw_map, is_map, label_pixels
@@ -67,14 +68,18 @@ class OutputSpec(NamedTuple):
 
 def model_outputs(session: Session, path: Path) -> list[OutputSpec]:
     """The meaning of each output of the model in a file. Raises CnncError E604, E901, E903."""
-    facts = session.facts
-    unknown = [name for name in session.outputs if name not in facts.outputs]
+    unknown = [name for name in session.outputs if name not in session.facts.outputs]
     with_softmax = _outputs_of_softmax(read_model(path).graph, unknown) if unknown else set()
+    return output_specs(session.facts, session.outputs, with_softmax)
+
+
+def output_specs(facts: Facts, names: Sequence[str], with_softmax: Collection[str] = ()) -> list[OutputSpec]:
+    """The meaning of outputs by the facts of a model; those that it does not describe are classes after a softmax."""
     outputs = []
-    for name in session.outputs:
+    for name in names:
         fact = facts.outputs.get(name, {})
         kind = fact.get("kind") or ("classes" if name in with_softmax else "values")
-        named = fact.get("named") or (not fact and name == session.outputs[0])
+        named = fact.get("named") or (not fact and name == names[0])
         is_image = kind == "picture" and fact.get("range") == [0, 1]
         outputs.append(OutputSpec(name, kind, facts.classes if named else (), is_image))
     return outputs
@@ -166,7 +171,11 @@ def predict_examples(
     session: Session, outputs: list[OutputSpec], feeds: Mapping[str, Array], count: int
 ) -> list[list[Prediction]]:
     """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608, E609."""
-    arrays = run_each(session, feeds)
+    return predictions_of(run_each(session, feeds), outputs, count)
+
+
+def predictions_of(arrays: Mapping[str, list[Array]], outputs: list[OutputSpec], count: int) -> list[list[Prediction]]:
+    """The predictions that output arrays amount to, one list per example."""
     columns = [_column(spec, arrays[spec.name], count) for spec in outputs]
     return [list(row) for row in zip(*columns, strict=True)]
 

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.run.session import Provider, Session
+from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.run.session import Session
 
 SEGMENT_BYTES = 2**25  # of activations, where those of one node are smaller
 _PASSED_ON = frozenset(

@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import onnx
@@ -24,8 +24,8 @@ from cnnc.core.files import require_readable
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
 from cnnc.onnx.run.inspect import missing_weights, require_model
+from cnnc.onnx.run.provider import Provider
 
-Provider = Literal["auto", "cpu", "cuda", "tensorrt", "coreml", "dml", "openvino"]
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

@@ -20,7 +20,8 @@ import onnxruntime as ort
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.random_streams import Stream
-from cnnc.onnx.run.session import Provider, Session, convert_for_input
+from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.run.session import Session, convert_for_input
 from cnnc.onnx.train_step.build import COUNT, LOSS, METRIC, NEW, RATE, STEP, StepGraph, build_step
 from cnnc.onnx.train_step.inference import build_inference
 from cnnc.onnx.train_step.random_bits import SEED

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc import api
+import cnnc
 from cnnc.core.arrays import Array, Weights
 from cnnc.graph.graph import Graph
 from cnnc.network import check, load
@@ -183,6 +183,6 @@ def test_a_trained_network_that_is_sure(text: str, activation: str, tmp_path: Pa
     x = (random.random(masks.shape) * (1 - 0.95 * masks)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x, y=masks if text is MASK else y)
     (tmp_path / "net.cnn").write_text(text.format(activation))
-    api.train(load(tmp_path / "net.cnn"), tmp_path / "run", tmp_path)
-    exported = api.export(tmp_path / "run", tmp_path / "net.onnx")
+    cnnc.train(load(tmp_path / "net.cnn"), tmp_path / "run", tmp_path)
+    exported = cnnc.export(tmp_path / "run", tmp_path / "net.onnx")
     assert exported.verification.worst.passes

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc import api
+import cnnc
+from cnnc.api.evaluation import trained_network
 from cnnc.diagnostics import CnncError
 from cnnc.network import check
 from cnnc.onnx.emit.verify import random_weights, sample_feeds
@@ -40,7 +41,7 @@ train { data digits; optimizer adam lr=0.005; batch 64; epochs 4 }
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "trained"
-    api.train(check(TRAINED, name="trained.cnn"), folder)
+    cnnc.train(check(TRAINED, name="trained.cnn"), folder)
     return folder
 
 
@@ -68,14 +69,14 @@ def test_fixed_sizes_are_in_the_metadata(tmp_path: Path) -> None:
     assert (session.facts.at, session.facts.sizes) == ({"H": 20, "W": 30}, {})
     assert session.facts.inputs["image"]["shape"] == [3, 20, 30]
     assert session.facts.macs == network.require_graph().total_macs
-    assert api.trained_network(session).require_graph().inputs[0].type.shape == (3, 20, 30)
+    assert trained_network(session).require_graph().inputs[0].type.shape == (3, 20, 30)
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_a_part_in_a_lower_precision(precision: str, run: Path, tmp_path: Path) -> None:
     """Features have no labels, so they are judged by their deviation; scores are judged by accuracy."""
     options = Options(precision=precision)  # type: ignore[arg-type]
-    done = api.export(run, tmp_path / "features.onnx", outputs=["features"], options=options)
+    done = cnnc.export(run, tmp_path / "features.onnx", outputs=["features"], options=options)
     assert done.quality is not None
     assert (done.quality.metric, done.quality.before) == ("error", 0.0)
     assert 0 < done.quality.after < 0.1
@@ -94,8 +95,8 @@ concat left right; fc 2; softmax
 train { data npz "data.npz" test=0.2; optimizer adam lr=0.01; batch 16; epochs 1 }
 """
     network = check(text, name="two.cnn")
-    api.train(network, tmp_path / "two", tmp_path)
-    done = api.export(
+    cnnc.train(network, tmp_path / "two", tmp_path)
+    done = cnnc.export(
         tmp_path / "two", tmp_path / "b.onnx", outputs=["right"], options=Options(precision="int8"), data=tmp_path
     )
     assert list(open_model(done.path, "cpu").inputs) == ["b"]
@@ -103,7 +104,7 @@ train { data npz "data.npz" test=0.2; optimizer adam lr=0.01; batch 16; epochs 1
 
 def test_a_part_for_a_microcontroller(run: Path, tmp_path: Path) -> None:
     whole, part = (
-        api.export(run, tmp_path / f"{name}.onnx", outputs=outputs, options=Options(target="mcu"))
+        cnnc.export(run, tmp_path / f"{name}.onnx", outputs=outputs, options=Options(target="mcu"))
         for name, outputs in (("whole", ()), ("part", ("features",)))
     )
     assert whole.footprint is not None

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cnnc import api
+import cnnc
 from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -256,8 +256,8 @@ def test_a_network_trained_at_one_size_is_exported_for_all(tmp_path: Path) -> No
         "fc 10; softmax\ntrain { data digits; optimizer adam lr=0.01; batch 128; epochs 1 }\n"
     )
     network = check(text, name="any.cnn")
-    result = api.train(network, tmp_path / "run")
-    done = api.export(tmp_path / "run", tmp_path / "any.onnx")
+    result = cnnc.train(network, tmp_path / "run")
+    done = cnnc.export(tmp_path / "run", tmp_path / "any.onnx")
     session = Session(done.path, "any", "cpu")
     assert session.inputs["input1"][0] == (1, "H", "W")
     weights = checkpoints.load(checkpoints.find(tmp_path / "run", "best")).weights

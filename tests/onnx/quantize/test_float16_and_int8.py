@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from cnnc import api
+import cnnc
 from cnnc.core.arrays import Weights
 from cnnc.data import load as load_data
 from cnnc.data.dataset import Split
@@ -61,14 +61,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     for text in (PLAIN, DEPTHWISE):
         network = check(text, name="net.cnn")
         assert network.ok
-        api.train(network, folder / network.name)
+        cnnc.train(network, folder / network.name)
     return {name: folder / name for name in ("Plain", "Depthwise")}
 
 
 def written(run: Path, path: Path, precision: str, **more: object) -> tuple[Exported, int]:
     """The export of a run in a precision, and the size in bytes of its float32 export."""
-    whole = api.export(run, path.with_name("whole.onnx"))
-    return api.export(run, path, options=Options(precision=precision, **more)), whole.size  # type: ignore[arg-type]
+    whole = cnnc.export(run, path.with_name("whole.onnx"))
+    return cnnc.export(run, path, options=Options(precision=precision, **more)), whole.size  # type: ignore[arg-type]
 
 
 def accuracy(path: Path) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnc import api
+import cnnc
 from cnnc.network import load
 from cnnc.onnx.export import Options
 from tests.paths import MODELS
@@ -25,9 +25,9 @@ IN_FLOAT = {
 @pytest.mark.parametrize("name", EPOCHS)
 def test_the_file_shrinks_to_three_tenths_and_loses_at_most_a_point(name: str, tmp_path: Path) -> None:
     network = load(MODELS / f"{name}.cnn", [f"train.epochs={EPOCHS[name]}"])
-    api.train(network, tmp_path / "run")
-    whole = api.export(tmp_path / "run", tmp_path / "whole.onnx")
-    done = api.export(tmp_path / "run", tmp_path / "int8.onnx", options=Options(precision="int8"))
+    cnnc.train(network, tmp_path / "run")
+    whole = cnnc.export(tmp_path / "run", tmp_path / "whole.onnx")
+    done = cnnc.export(tmp_path / "run", tmp_path / "int8.onnx", options=Options(precision="int8"))
     assert done.size <= 0.3 * whole.size
     assert done.quality is not None
     assert done.quality.metric == "accuracy"

@@ -16,7 +16,8 @@ from cnnc.network import check
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.run import session as runtime
 from cnnc.onnx.run.batched_run import run_batched
-from cnnc.onnx.run.session import Provider, Session, convert_for_input, open_model
+from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.run.session import Session, convert_for_input, open_model
 from cnnc.reference.initializers import initialize
 
 FULL = runtime._PROVIDERS

@@ -1,6 +1,6 @@
-"""Reads an untrusted ONNX file as a `Model`: the graph in plain Python, every part of it checked.
+"""Reads an untrusted ONNX file as an `OnnxModel`: the graph in plain Python, every part of it checked.
 
-In: a path. Out: a `Model`, whose constants are arrays and whose nodes are in topological order. Nothing is executed,
+In: a path. Out: an `OnnxModel`, whose constants are arrays and whose nodes are in topological order. Nothing is executed,
 and nothing outside the file's folder is read. Raises CnncError: E901 or E903 if the file cannot be read, E624 if it is
 damaged or not a model, E622 for its external data, E623 for a version of ONNX that cnnc does not read.
 """
@@ -82,7 +82,7 @@ class Subgraph:
     """Stands for an attribute that is a graph, or of another kind that no layer has."""
 
 
-class Model:
+class OnnxModel:
     """An ONNX graph.
 
     `producer` is the name and version of the tool that wrote it; `constants` are its initializers by name;
@@ -117,7 +117,7 @@ class Model:
         self.removed = removed
         self.message = message if message is not None else onnx.ModelProto()
 
-    def replaced(self, **changes: Any) -> Model:
+    def replaced(self, **changes: Any) -> OnnxModel:
         """A model in which some of these attributes differ."""
         names = (
             "name",
@@ -131,7 +131,7 @@ class Model:
             "removed",
             "message",
         )
-        return Model(**{name: changes.get(name, getattr(self, name)) for name in names})
+        return OnnxModel(**{name: changes.get(name, getattr(self, name)) for name in names})
 
     @cached_property
     def node_by_output(self) -> dict[str, OnnxNode]:
@@ -153,7 +153,7 @@ class Model:
         return Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
 
 
-def read_model(path: Path) -> Model:
+def read_model(path: Path) -> OnnxModel:
     """Reads the model in a file. Raises CnncError E613, E622, E623, E624, E901, E903."""
     require_model(path, "E624")
     message, raw_data = read_file(path, MAX_MODEL_BYTES)
@@ -181,7 +181,7 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
 
 def model_from_proto(
     proto: onnx.ModelProto, folder: Path | None, raw_data: Mapping[int, NDArray[np.uint8]] | None = None
-) -> Model:
+) -> OnnxModel:
     """The model of a message; `folder` is the folder of its external data. Raises CnncError E622, E623, E624.
 
     `raw_data` are those of initializers, by their index, that are not in the message.
@@ -214,7 +214,7 @@ def model_from_proto(
         raise damaged("the graph has no output")
     producer = " ".join(part for part in map(_text, (proto.producer_name, proto.producer_version)) if part)
     has_source = any(prop.key == SOURCE for prop in proto.metadata_props)
-    return Model(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source, message=proto)
+    return OnnxModel(_text(graph.name), producer, opset, inputs, outputs, nodes, constants, has_source, message=proto)
 
 
 def _text(value: str | bytes) -> str:

@@ -1,6 +1,6 @@
 """Interprets an ONNX graph on layers instead of numbers: `Interpreter`, and `HANDLERS`, the table of operators.
 
-In: a `Model`, a number for the batch, and one for each symbolic size. Out: for each tensor of the graph a
+In: an `OnnxModel`, a number for the batch, and one for each symbolic size. Out: for each tensor of the graph a
 `LayerOutput`, an array or an `UnsupportedValue`, and the layers that were added on the way. The handlers are in
 cnnc/onnx/importer/ops, one family of operators per file. A handler adds the layers of one node, and may look back at
 the nodes before it to recognize a layer that an exporter wrote as several operators.
@@ -22,7 +22,7 @@ from cnnc.core.arguments import BadValue
 from cnnc.core.arrays import Array
 from cnnc.core.tensor import DType
 from cnnc.language.infer import MAX_ELEMENTS
-from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
+from cnnc.onnx.importer.read.model import ModelInput, OnnxModel, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
 from cnnc.onnx.importer.recognize.rearrange import NoLayerMoves, permutation_of, rearranging_layers
 from cnnc.onnx.importer.recognize.values import (
@@ -116,7 +116,7 @@ class Interpreter:
     of the graph's inputs, `node` the node that a handler is converting.
     """
 
-    def __init__(self, model: Model, batch: int, sizes: Mapping[str, int]) -> None:
+    def __init__(self, model: OnnxModel, batch: int, sizes: Mapping[str, int]) -> None:
         self.model = model
         self.batch = batch
         self.sizes = sizes

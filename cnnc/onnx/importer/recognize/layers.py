@@ -1,6 +1,6 @@
 """Finds the layers of a model: interprets its graph at several sizes and compares the results.
 
-In: a `Model`. Out: a `LayerGraph`, the layers that the outputs need; or CnncError E621, which lists every node that
+In: an `OnnxModel`. Out: a `LayerGraph`, the layers that the outputs need; or CnncError E621, which lists every node that
 cannot be imported. While the graph is interpreted, an open batch or size is a number. Interpreting it again with other
 numbers must give the same layers, else a layer depends on the size.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import cnnc.onnx.importer.ops  # noqa: F401  fills the table
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError, Diagnostic
-from cnnc.onnx.importer.read.model import Model, ModelInput, described
+from cnnc.onnx.importer.read.model import ModelInput, OnnxModel, described
 from cnnc.onnx.importer.recognize.interpreter import Interpreter
 from cnnc.onnx.importer.recognize.permutations import absorb_permutations
 from cnnc.onnx.importer.recognize.values import Cause, Layer, LayerOutput, Unsupported, UnsupportedValue
@@ -73,7 +73,7 @@ class UnsupportedGraph(Exception):
         self.limits = tuple(dict.fromkeys(limits))
 
 
-def layer_graph_of(model: Model, name: str, at: Mapping[str, int] | None = None) -> LayerGraph:
+def layer_graph_of(model: OnnxModel, name: str, at: Mapping[str, int] | None = None) -> LayerGraph:
     """The layers of a model; `at` fixes open sizes by name. Raises CnncError E621, E010."""
     fixed = {_symbol_of(k): v for k, v in (at or {}).items()}
     model = _with_symbols(model, fixed)
@@ -100,7 +100,7 @@ def _symbol_of(text: str) -> str:
     return symbol if symbol[:1].isalpha() else f"N_{symbol}".rstrip("_")
 
 
-def _with_symbols(model: Model, fixed: Mapping[str, int]) -> Model:
+def _with_symbols(model: OnnxModel, fixed: Mapping[str, int]) -> OnnxModel:
     """The model with its open sizes as symbols of the language, or as numbers where `fixed` gives them.
 
     Raises CnncError E010 for a name in `fixed` that no open size has.
@@ -136,13 +136,13 @@ def _default_symbol(axis: int, axes: int) -> str:
     return {2: "T", 3: "CT", 4: "CHW", 5: "CDHW"}.get(axes, "ABCDEFGHIJKLMNOP")[axis - 1]
 
 
-def _symbols(model: Model) -> tuple[str, ...]:
+def _symbols(model: OnnxModel) -> tuple[str, ...]:
     """The symbols of a model's open sizes, each once."""
     symbols = [s for model_input in model.inputs for s in (model_input.shape or ())[1:] if isinstance(s, str)]
     return tuple(dict.fromkeys(symbols))
 
 
-def _fixed_batch(model: Model) -> int | None:
+def _fixed_batch(model: OnnxModel) -> int | None:
     """The fixed batch of a model, None where it is open. Raises CnncError E621 where inputs differ in it."""
     batches = {p.name: p.shape[0] for p in model.inputs if p.shape}
     if not batches:
@@ -172,7 +172,7 @@ def _not_batch_first(model_input: ModelInput, known: str, batch: int | str) -> C
     )
 
 
-def _first_run(model: Model, batch: int | None, symbols: tuple[str, ...]) -> tuple[Interpreter, int]:
+def _first_run(model: OnnxModel, batch: int | None, symbols: tuple[str, ...]) -> tuple[Interpreter, int]:
     """Interprets the graph at the first trial size that works; also returns that size.
 
     Raises CnncError E621 with the causes of the first size tried.
@@ -187,7 +187,7 @@ def _first_run(model: Model, batch: int | None, symbols: tuple[str, ...]) -> tup
     raise not_imported(first_error.causes)
 
 
-def _run(model: Model, batch: int, sizes: Mapping[str, int]) -> Interpreter:
+def _run(model: OnnxModel, batch: int, sizes: Mapping[str, int]) -> Interpreter:
     """Interprets the graph at one choice of sizes. Raises UnsupportedGraph."""
     run = Interpreter(model, batch, sizes)
     run.run()
@@ -224,7 +224,7 @@ def _placeholder_causes(run: Interpreter, outputs: Iterable[Layer]) -> list[Caus
     return [cause for layer, cause in run.placeholders.items() if layer in needed]
 
 
-def _compare_with_other_batch(model: Model, layer_graph: LayerGraph, sizes: Mapping[str, int]) -> None:
+def _compare_with_other_batch(model: OnnxModel, layer_graph: LayerGraph, sizes: Mapping[str, int]) -> None:
     """Interprets the graph with another number of examples and compares the layers. Raises CnncError E621."""
     try:
         other = _run(model, TRIAL_BATCHES[1], sizes)
@@ -242,7 +242,7 @@ def _compare_with_other_batch(model: Model, layer_graph: LayerGraph, sizes: Mapp
 
 
 def _compare_with_other_sizes(
-    model: Model, layer_graph: LayerGraph, batch: int | None, symbols: tuple[str, ...], first_size: int
+    model: OnnxModel, layer_graph: LayerGraph, batch: int | None, symbols: tuple[str, ...], first_size: int
 ) -> tuple[Cause, ...]:
     """Interprets the graph at other sizes and reconciles the layers.
 
@@ -278,7 +278,7 @@ def _compare_with_other_sizes(
     return limits
 
 
-def _cause_of(model: Model, layer: Layer, reason: str, help: str) -> Cause:
+def _cause_of(model: OnnxModel, layer: Layer, reason: str, help: str) -> Cause:
     """The cause that a layer is, by the node that it comes from."""
     op = next((node.op for node in model.nodes if node.name == layer.node_name), layer.op.keyword)
     return Cause(layer.node_name, op, reason, help)
@@ -354,7 +354,7 @@ def _describe(cause: Cause) -> str:
 # --- required layers -----------------------------------------------------------------------------------------
 
 
-def _required_layers(model: Model, run: Interpreter, batch: int | None) -> LayerGraph:
+def _required_layers(model: OnnxModel, run: Interpreter, batch: int | None) -> LayerGraph:
     """The layers that the outputs need, and all inputs.
 
     An output that is an input, or the same as another output, gets an identity layer.

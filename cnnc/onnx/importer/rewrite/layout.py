@@ -1,6 +1,6 @@
 """Rewrites a graph that is channels last (NHWC) in whole or in part into one that is channels first.
 
-In: a `Model`. Out: a `ChannelsFirst`: the same graph without the transposes between the two layouts, and the names of the
+In: an `OnnxModel`. Out: a `ChannelsFirst`: the same graph without the transposes between the two layouts, and the names of the
 inputs and outputs that were channels last and are now channels first. TensorFlow and Keras compute channels last, and
 their exporters put a Transpose before and behind each operator that ONNX defines channels first.
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array
-from cnnc.onnx.importer.read.model import Model, ModelInput, OnnxNode
+from cnnc.onnx.importer.read.model import ModelInput, OnnxModel, OnnxNode
 from cnnc.onnx.importer.recognize.folding import FOLDABLE, fold
 from cnnc.onnx.importer.recognize.values import Unsupported
 
@@ -47,7 +47,7 @@ CHANNELS_FIRST = {"AveragePool", "BatchNormalization", "Conv", "ConvTranspose", 
 class ChannelsFirst(NamedTuple):
     """The rewritten graph; `channels_last` are the names of the model's inputs and outputs whose layout changed."""
 
-    model: Model
+    model: OnnxModel
     channels_last: frozenset[str]
 
 
@@ -71,7 +71,7 @@ def to_first(rank: int) -> tuple[int, ...]:
     return (0, rank - 1, *range(1, rank - 1))
 
 
-def channels_first(model: Model) -> ChannelsFirst:
+def channels_first(model: OnnxModel) -> ChannelsFirst:
     """The graph of a model, channels first."""
     layout = LayoutPass(model)
     for node in model.nodes:
@@ -94,7 +94,7 @@ class LayoutPass:
     Tensors that are channels first in both are in `first` as far as that is known.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: OnnxModel) -> None:
         self.model = model
         self.last: dict[str, Rewritten] = {}
         self.same: dict[str, Rewritten] = {}
@@ -263,7 +263,7 @@ class LayoutPass:
         return name
 
 
-def is_channels_last(model: Model, model_input: ModelInput) -> bool:
+def is_channels_last(model: OnnxModel, model_input: ModelInput) -> bool:
     """Whether an input is channels last: the model transposes it to channels first before it decides on a layout.
 
     A sequence N x T x C counts only if a channels-first operator reads it transposed: the same permutation leads back.
@@ -290,7 +290,7 @@ def is_channels_last(model: Model, model_input: ModelInput) -> bool:
     return False
 
 
-def _adds_spatial_axes(model: Model, node: OnnxNode, rank: int) -> bool:
+def _adds_spatial_axes(model: OnnxModel, node: OnnxNode, rank: int) -> bool:
     """Whether a node is an Unsqueeze of a tensor with this number of axes between its batch and its last axis."""
     if node.op != "Unsqueeze":
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cnnc.onnx.importer.read.model import Model, OnnxNode
+from cnnc.onnx.importer.read.model import OnnxModel, OnnxNode
 from cnnc.onnx.importer.recognize.values import Layer
 
 _DOTTED_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
@@ -16,7 +16,7 @@ _GENERATED = re.compile(r"node_?\w*|n?\d+(_\d+)*|val_\d+|[A-Z]\w*?_\d+")
 MAX_LENGTH = 60
 
 
-def suggested_name(node: OnnxNode, layer: Layer, model: Model) -> str:
+def suggested_name(node: OnnxNode, layer: Layer, model: OnnxModel) -> str:
     """The name that a node, its weights or its path suggest for a layer; "" where an exporter generated them."""
     if _DOTTED_NAME.fullmatch(node.name) and not _is_generated(node.name, node.op):
         prefix = node.name.rpartition(".")[0]  # `norm.mul` belongs to the layer `norm`, if a tensor is called that

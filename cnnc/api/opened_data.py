@@ -1,0 +1,123 @@
+"""Data that training would read: those of a network, or by their kind and path.
+
+In: a network, or the words of `cnnc data`. Out: `OpenedData`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnc.core.arrays import Array
+from cnnc.core.tensor import TensorType, format_shape
+from cnnc.data import KNOWN, Request, load
+from cnnc.data.dataset import Dataset, Split
+from cnnc.diagnostics import CnncError
+from cnnc.recipe.augmentation import Augment
+from cnnc.recipe.recipe import require_recipe
+from cnnc.recipe.statements import Data
+
+if TYPE_CHECKING:
+    from cnnc.network import Network
+
+Report = Callable[[str], None]
+
+IMAGES = "images and shards"
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedData:
+    """A data set and its shares, and what a network file says about them; `title` names both in a heading."""
+
+    title: str
+    dataset: Dataset
+    training: Split
+    validation: Split
+    network: str | None = None
+    input_names: tuple[str, ...] = ()
+    losses: tuple[Mapping[str, str], ...] = ()
+    ignored_label: int | None = None
+    augmentation: Augment | None = None
+    seed: int = 0
+
+    @property
+    def shares(self) -> dict[str, Split]:
+        """The shares by name; training comes first."""
+        return {"training": self.training, "validation": self.validation, "test": self.dataset.test}
+
+
+def require_no(value: object, option: str, subject: str = "a network FILE", help: str = "") -> None:
+    """Raises CnncError E010 for an option that applies to the other kind of source."""
+    if value:
+        raise CnncError.of("E010", f"{option} applies to {subject}", help=help or f"leave {option} out")
+
+
+def open_network_data(network: Network, data: Path | Mapping[str, Array] | None, report: Report) -> OpenedData:
+    """What training of a network would read, from the folder of the data sets or from arrays. Raises CnncError as training would."""
+    from cnnc.training.loop import open_data, training_and_validation
+
+    recipe = require_recipe(network.recipe, network.name)
+    dataset = open_data(network, data, report)
+    training, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
+    if not len(training):
+        raise CnncError.of("E607", f"{dataset.name}: no example is left to train on", help="use a smaller val=")
+    losses = tuple(
+        {"loss": loss.kind, "compares_with": "the input" if loss.of_input else loss.compares_with}
+        for loss in recipe.losses
+    )
+    return OpenedData(
+        f"{network.name} ({dataset.name})",
+        dataset,
+        training,
+        validation,
+        network.name,
+        tuple(node.name for node in network.require_graph().inputs),
+        losses,
+        recipe.losses[0].ignored_label,
+        recipe.augment,
+        recipe.seed,
+    )
+
+
+def open_kind(kind: str, path: str | None, folder: Path | None, size: str | None, report: Report) -> OpenedData:
+    """What training on `data KIND "PATH"` would read, in the default shares."""
+    from cnnc.training.loop import training_and_validation
+
+    if kind in KNOWN:
+        require_no(size, "--input", IMAGES)
+        dataset = load(kind, Path(path) if path is not None else folder, report)
+    else:
+        inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
+        dataset = load(kind, folder, report, path=path, inputs=inputs)
+    training, validation = training_and_validation(dataset, Data.make(name=kind).val, 0)
+    return OpenedData(path or kind, dataset, training, validation)
+
+
+def _inputs(kind: str, request: Request, size: str | None, report: Report) -> tuple[TensorType, ...]:
+    """The input to which images are resized; () for other data. Raises CnncError E010, E602, E603, E906."""
+    if kind not in ("images", "shards"):
+        require_no(size, "--input", IMAGES)
+        return ()
+    if size is not None:
+        return (TensorType(_parsed_shape(size)),)
+    from cnnc.data import images, shards
+    from cnnc.data.natural_shape import natural_shape
+
+    files, keys = images.image_files(request) if kind == "images" else shards.image_files(request)
+    shape = natural_shape(files, keys)
+    if shape is None:
+        return (TensorType((3, 1, 1)),)  # the reader says which files are not images
+    report(f"images are resized to {format_shape(shape)}, the most frequent size; --input sets another")
+    return (TensorType(shape),)
+
+
+def _parsed_shape(text: str) -> tuple[int, ...]:
+    """The shape `3x64x64`. Raises CnncError E010."""
+    match = re.fullmatch(r"([13])x([1-9]\d{0,3})x([1-9]\d{0,3})", text, re.ASCII)
+    if match is None:
+        message = f"--input {text}: expected channels (1 or 3), height and width"
+        raise CnncError.of("E010", message, help="write, for example, `--input 3x64x64`")
+    return tuple(map(int, match.groups()))

@@ -1,0 +1,288 @@
+"""Predictions and measurements of models: `predict` and `bench`.
+
+In: a model, and files, arrays or sentences. Out: `Predictions`, one row per example; or a `Bench`.
+
+    predict("lenet5.onnx", "seven.png")[0].summary(3)       # "7 99.8%  1 0.1%  9 0.0%"
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnnc.api.arguments import checked
+from cnnc.api.arrays import named
+from cnnc.api.model import Model, as_model
+from cnnc.api.progress import report_of
+from cnnc.api.result import Result
+from cnnc.core.versions import versions
+from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, as_batch, read_each, read_file, read_sentences
+from cnnc.diagnostics import CnncError
+from cnnc.network import Network
+from cnnc.onnx.metadata import metadata, read_facts
+from cnnc.onnx.run.batched_run import run_each
+from cnnc.onnx.run.bench import Bench
+from cnnc.onnx.run.bench import bench as measure
+from cnnc.onnx.run.predictions import OutputSpec, Prediction, model_inputs, model_outputs, output_specs, predictions_of
+from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.run.session import open_model
+from cnnc.training.trained import input_specs
+
+Arrays = NDArray[Any]
+_MOST = 10  # rows that a repr shows
+
+
+class Predictions(Sequence[Prediction]):
+    """The predictions for all examples, one `Prediction` each; of a model with several outputs, those of the first.
+
+    `rows` hold the predictions of all outputs of each example, `names` say what the examples are.
+    """
+
+    def __init__(self, rows: list[list[Prediction]], names: list[str], top: int) -> None:
+        self.rows = rows
+        self.names = names
+        self._top = top
+
+    @property
+    def outputs(self) -> dict[str, Arrays]:
+        """The outputs (N, *shape) by name. Raises CnncError E602 where examples differ in size."""
+        columns = {row[0].output.name: [each.values for each in row] for row in map(list, zip(*self.rows, strict=True))}
+        for name, values in columns.items():
+            if len({array.shape for array in values}) > 1:
+                message = f"the examples of {name} differ in size, and are no one array"
+                raise CnncError.of("E602", message, help="read the rows one by one: predictions[0].values")
+        return {name: np.stack(values) for name, values in columns.items()}
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each example. Raises CnncError E609 where the first output is not classes."""
+        if any(each.kind != "classes" for each in self):
+            raise CnncError.of(
+                "E609", f"the output {self[0].output.name} has no classes", help="read predictions.outputs"
+            )
+        return [each.best[0].name if each.best else "" for each in self]
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        return [row[0] for row in self.rows[index]] if isinstance(index, slice) else self.rows[index][0]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _lines(self) -> Iterator[tuple[str, str, str]]:
+        for name, row in zip(self.names, self.rows, strict=True):
+            for each in row:
+                yield name, each.output.name, each.summary(self._top)
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{name}: {text}" if len(self.rows[0]) == 1 else f"{name} {output}: {text}"
+            for (name, output, text), _ in zip(self._lines(), range(_MOST), strict=False)
+        ]
+        more = len(self.rows) * len(self.rows[0]) - len(shown)
+        return "\n".join([*shown, *([f"... {more:,} more"] if more else [])])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+            for cells, _ in zip(self._lines(), range(5 * _MOST), strict=False)
+        )
+        head = "<tr><th>example</th><th>output</th><th>prediction</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+@checked('cnnc.predict("lenet5.onnx", "seven.png")')
+def predict(
+    model: Model | Result | Path | str,
+    inputs: Path
+    | str
+    | Sequence[Path | str]
+    | Arrays
+    | Mapping[str, Arrays | Path | str]
+    | Iterator[Any]
+    | None = None,
+    *,
+    text: str | Sequence[str] | None = None,
+    top: int = 3,
+    provider: Provider = "auto",
+    progress: bool | Callable[[str], None] = True,
+) -> Predictions:
+    """Runs a model on examples, and says what its outputs mean: classes with probabilities, label maps, or values.
+
+    `model` is the path of an ONNX model, which onnxruntime runs on a `provider`; or a model, a result, or the path of a run,
+    a checkpoint or a network file, which NumPy computes. `inputs` are files (images, .npy, .npz, .csv, text with one sentence
+    per line), one or several; an array (N, *shape), or one example without the batch axis, uint8 scaled to 0..1 as in
+    training; a dict of an array or a file for each input by name; or a generator of examples. `text` is a sentence or several,
+    for a network of words. Of classes, the `top` most probable ones are named.
+
+    Raises CnncError: E608 for an input that does not fit, E901 for a file that cannot be read, E604 or E609 for a model that
+    cannot be run, E905 for a provider that does not start, E010 where no input is given, or files and text.
+
+    >>> import cnnc, numpy as np
+    >>> model = cnnc.Model(cnnc.check("input 1x8x8; fc 2; softmax"), classes=["cat", "dog"])
+    >>> model.weights["fc1.weight"][:], model.weights["fc1.bias"][:] = 0, [0, 1]
+    >>> cnnc.predict(model, np.zeros((8, 8), np.uint8))
+    example 0: dog 73.1%  cat 26.9%
+    """
+    if (inputs is None) == (text is None):
+        raise CnncError.of("E010", "give either inputs or text", help='cnnc.predict(model, "seven.png")')
+    if top < 1:
+        raise CnncError.of("E010", f"top is {top}; at least one class is named")
+    report = report_of(progress)
+    if isinstance(model, Path | str) and Path(model).suffix == ".onnx":
+        session = open_model(Path(model), provider)
+        report(f"running on {session.provider}")
+        known, outputs = model_inputs(session), model_outputs(session, Path(model))
+
+        def run(feeds: Mapping[str, Arrays]) -> Mapping[str, list[Arrays]]:
+            return run_each(session, feeds)
+    else:
+        computed = as_model(model)
+        known, outputs = input_specs(computed.trained), _outputs(computed)
+
+        def run(feeds: Mapping[str, Arrays]) -> Mapping[str, list[Arrays]]:
+            return {name: list(values) for name, values in computed(**feeds).items()}
+
+    rows: list[list[Prediction]] = []
+    names: list[str] = []
+    for name, read in _read(inputs, text, known):
+        if read.note:
+            report(read.note)
+        found = predictions_of(run(read.feeds), outputs, top)
+        rows += found
+        names += (
+            [name]
+            if len(found) == 1 and name
+            else [f"{name or 'example '}{_number(name, i)}" for i in range(len(found))]
+        )
+    return Predictions(rows, names, top)
+
+
+def _number(name: str, index: int) -> str:
+    return f"[{index}]" if name else str(index)
+
+
+def _outputs(model: Model) -> list[OutputSpec]:
+    """The meaning of the outputs of a model that is not exported."""
+    facts = metadata(model.network, model.graph, versions(), classes=model.classes, vocabulary=model.vocabulary)
+    return output_specs(read_facts(facts), model.graph.outputs)
+
+
+def _read(
+    inputs: Any, text: str | Sequence[str] | None, known: list[InputSpec]
+) -> Iterator[tuple[str, PredictionInputs]]:
+    """The examples, in parts, and what each part is called; "" for arrays. Raises CnncError E608, E901."""
+    if text is not None:
+        other = next((spec for spec in known if not spec.takes_words), None)
+        if other is not None:
+            raise CnncError.of("E608", f"text needs a network whose inputs are words; {other.name} takes {other}")
+        yield "", read_sentences([text] if isinstance(text, str) else text, known, "text")
+    elif isinstance(inputs, Path | str):
+        yield str(inputs), read_file(Path(inputs), known)
+    elif isinstance(inputs, Mapping):
+        yield from _by_name(inputs, known)
+    elif isinstance(inputs, list | tuple):
+        for path in inputs:
+            yield str(path), read_file(Path(path), known)
+    elif isinstance(inputs, np.ndarray):
+        yield "", _arrays({"x": inputs}, known)
+    else:
+        yield "", _arrays({"x": named(inputs)["x"]}, known)
+
+
+def _by_name(inputs: Mapping[str, Any], known: list[InputSpec]) -> Iterator[tuple[str, PredictionInputs]]:
+    """The examples of an array or a file for each input."""
+    missing = next((spec.name for spec in known if spec.name not in inputs), None)
+    unknown = next((name for name in inputs if name not in [spec.name for spec in known]), None)
+    if missing is not None or unknown is not None:
+        found = f"no input is named {unknown}" if unknown is not None else f"no input is given for {missing}"
+        listed = ", ".join(f"{spec.name} {spec}" for spec in known)
+        raise CnncError.of(
+            "E608", f"{found}; the model takes {listed}", help="give an array or a file for each by name"
+        )
+    if all(isinstance(value, np.ndarray) for value in inputs.values()):
+        yield "", _arrays(inputs, known)
+    elif any(isinstance(value, np.ndarray) for value in inputs.values()):
+        raise CnncError.of("E608", "some inputs are arrays and some are files", help="load the files: numpy.load(path)")
+    else:
+        paths = {name: Path(path) for name, path in inputs.items()}
+        yield " ".join(map(str, paths.values())), read_each(paths, known)
+
+
+def _arrays(arrays: Mapping[str, Arrays], known: list[InputSpec]) -> PredictionInputs:
+    """The arrays as batches. Raises CnncError E608."""
+    if set(arrays) == {"x"} and len(known) == 1:
+        arrays = {known[0].name: arrays["x"]}
+    elif set(arrays) != {spec.name for spec in known}:
+        listed = ", ".join(f"{spec.name} {spec}" for spec in known)
+        raise CnncError.of(
+            "E608", f"one array is given; the model takes {listed}", help="give a dict of arrays by name"
+        )
+    feeds = {spec.name: as_batch(arrays[spec.name], f"the array {spec.name}", spec) for spec in known}
+    if len({len(values) for values in feeds.values()}) > 1:
+        found = ", ".join(f"{len(values)} of {name}" for name, values in feeds.items())
+        raise CnncError.of("E608", f"the arrays hold different numbers of examples: {found}")
+    return PredictionInputs(feeds)
+
+
+@checked('cnnc.bench("lenet5.onnx", batch=8)')
+def bench(
+    model: Model | Network | Result | Path | str,
+    *,
+    batch: int | None = None,
+    threads: int = 0,
+    provider: Provider = "auto",
+    seconds: float = 3.0,
+    warmup: int = 10,
+    sizes: Mapping[str, int] | None = None,
+) -> Bench:
+    """Measures how fast a model runs on onnxruntime, on random input: latency in seconds, examples per second, memory in bytes.
+
+    `model` is the path of an ONNX model; anything else is exported to a temporary file first. `batch` is the number of
+    examples of a call (default: 1, or that of the model), `threads` the number of threads (0 lets onnxruntime choose),
+    `seconds` how long is measured after `warmup` calls, `sizes` those of the model's symbols.
+
+    Raises CnncError E010 for a batch or sizes that the model does not take, E604, E901 or E905 where it cannot be run, and
+    for other models as `cnnc.export` does.
+
+    >>> import cnnc
+    >>> measured = cnnc.bench(cnnc.check("input 1x8x8; fc 10"), seconds=0, warmup=0)
+    >>> measured.batch, measured.shapes, measured.calls
+    (1, {'input1': (1, 1, 8, 8)}, 5)
+    """
+    for name, value, least in (
+        ("batch", batch, 1),
+        ("threads", threads, 0),
+        ("seconds", seconds, 0),
+        ("warmup", warmup, 0),
+    ):
+        if value is not None and value < least:
+            raise CnncError.of("E010", f"{name} is {value}, at least {least} is needed")
+
+    def measured(path: Path) -> Bench:
+        return measure(
+            path, batch=batch, threads=threads, provider=provider, seconds=seconds, warmup=warmup, sizes=sizes
+        )
+
+    if isinstance(model, Path | str) and Path(model).suffix == ".onnx":
+        return measured(Path(model))
+    from cnnc.api.exporting import export
+
+    exported: Any = Model(model) if isinstance(model, Network) else model
+    with tempfile.TemporaryDirectory() as folder:
+        return measured(export(exported, Path(folder) / "model.onnx").path)._replace(model=_name(model))
+
+
+def _name(model: Model | Network | Result | Path | str) -> str:
+    if isinstance(model, Network):
+        return model.name
+    return str(model) if isinstance(model, Path | str) else as_model(model).network.name

@@ -1,0 +1,197 @@
+"""Progress: one line per epoch of a training, with a live bar on a terminal; and the notes of other functions.
+
+In: `progress=` of a public function, or what the command line prints with. Out: a `Callback` for training (`callback_of`), or a
+function that takes lines (`report_of`). Nothing shows where there is neither a terminal nor a notebook.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cnnc.core.terminal import width_of
+from cnnc.data import ignore_report
+from cnnc.diagnostics import Diagnostic, render
+from cnnc.recipe.metrics import decimals, format_metric, metric_text
+from cnnc.report.table import human_bytes
+from cnnc.training.run import Callback, Epoch, Run
+
+PIPE_WIDTH = 80
+"""The longest line of an epoch in a pipe or a file."""
+
+_WIDTH_FOR_SPEED, _WIDTH_FOR_BAR = 92, 56  # of the terminal: what the progress bar shows needs these
+
+
+def _count(number: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+Report = Callable[[str], None]
+Progress = bool | Callable[[str], None]
+"""True shows progress in a terminal or notebook, False shows none; a function gets each line."""
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a notebook of Jupyter or marimo."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if type(shell).__name__ == "ZMQInteractiveShell":
+        return True
+    marimo = sys.modules.get("marimo")
+    return marimo is not None and bool(marimo.running_in_notebook())
+
+
+def report_of(progress: Progress) -> Report:
+    """What takes the lines of `progress=`."""
+    if callable(progress):
+        return progress
+    if progress and in_notebook():
+        return lambda line: _write(sys.stdout, line)
+    return (lambda line: _write(sys.stderr, line)) if progress and sys.stderr.isatty() else ignore_report
+
+
+def callback_of(progress: Progress) -> Callback:
+    """What shows the progress of a training for `progress=`."""
+    report = report_of(progress)
+    if report is ignore_report:
+        return Callback()
+
+    def warn(warnings: Iterable[Diagnostic]) -> None:
+        for warning in warnings:
+            report(render(warning))
+
+    return TrainingProgress(report, warn, with_bar=progress is True and not in_notebook())
+
+
+def _write(stream: Any, line: str) -> None:
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
+class TrainingProgress(Callback):
+    """Shows speed and remaining time during an epoch (on a terminal), and reports one line after each epoch."""
+
+    def __init__(self, report: Report, warn: Callable[[Iterable[Diagnostic]], None], *, with_bar: bool = True) -> None:
+        self._report = report
+        self._warn = warn
+        self._with_bar = with_bar
+        self._bar: Any = None
+        self._task: Any = None
+        self._examples = 0
+        self._start_time = 0.0
+
+    def on_start(self, run: Run) -> None:
+        self._report(
+            f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {run.noun}, "
+            f"{len(run.validation):,} validation {run.noun}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
+        )
+        p = run.progress
+        if p.epoch or p.step:
+            if p.epoch >= run.recipe.epochs:
+                self._report("all epochs are done; nothing to train")
+            elif run.stops_early:
+                self._report(_why_stopped(run))
+            else:
+                self._report(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
+        self._start_time = time.perf_counter()
+        is_done = p.epoch >= run.recipe.epochs or run.stops_early
+        if self._with_bar and sys.stderr.isatty() and not is_done:
+            self._start_bar(run)
+
+    def _start_bar(self, run: Run) -> None:
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        width = width_of(sys.stderr) or PIPE_WIDTH
+        speed = "  {task.fields[rate]:,.0f} {task.fields[noun]}/s" if width >= _WIDTH_FOR_SPEED else ""
+        columns = [
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=30 if width >= _WIDTH_FOR_SPEED else 10),
+            TextColumn(f"{{task.percentage:>3.0f}}%  loss {{task.fields[loss]}}{speed}"),
+            TimeRemainingColumn(),
+        ]
+        if width < _WIDTH_FOR_BAR:
+            del columns[1]
+        self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
+        start = run.progress.epoch * run.steps_per_epoch + run.progress.step
+        self._task = self._bar.add_task(
+            "train",
+            total=run.recipe.epochs * run.steps_per_epoch,
+            completed=start,
+            epoch=run.progress.epoch + 1,
+            epochs=run.recipe.epochs,
+            loss=decimals(0),
+            rate=0.0,
+            noun=run.noun,
+        )
+        self._bar.start()
+
+    def on_warning(self, run: Run, warning: Diagnostic) -> None:
+        self._warn([warning])
+
+    def on_step(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        self._examples += run.recipe.batch
+        if self._bar is not None:
+            rate = self._examples / (time.perf_counter() - self._start_time)
+            self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=decimals(loss), rate=rate)
+
+    def on_epoch(self, run: Run, epoch: Epoch) -> None:
+        text = epoch_line(run, epoch, width_of(sys.stderr) or PIPE_WIDTH)
+        if run.stops_early and run.progress.epoch < run.recipe.epochs:
+            text += f"\n{_why_stopped(run)}"
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        else:
+            self._report(text)
+
+    def close(self) -> None:
+        """Removes the progress bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def epoch_line(run: Run, epoch: Epoch, width: int) -> str:
+    """The results of an epoch in one line of at most `width` characters.
+
+    What does not fit is left out in this order: memory of the device, speed, training accuracy, further metrics from the last on, validation
+    loss, training loss. metrics.jsonl has all of it.
+    """
+    parts = [
+        (f"epoch {epoch.number + 1:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}", 0),
+        (f"loss {decimals(epoch.train.loss)}", 1),
+    ]
+    if run.objective.is_classifier:
+        parts.append((f"accuracy {epoch.train.accuracy:.2%}", _ACCURACY))
+    if epoch.validation is not None:
+        parts += [(f"val loss {decimals(epoch.validation.loss)}", 2), (f"val {epoch.validation}", 0)]
+        others = epoch.validation.others
+        parts += [
+            (f"val {metric_text(name)} {format_metric(name, value)}", 3 + i) for i, (name, value) in enumerate(others)
+        ]
+    data = f" (data {epoch.waiting:.0%})" if epoch.waiting >= SHOWN_WAITING else ""
+    parts.append((f"{epoch.images_per_second:,.0f} {run.noun}/s{data}", _SPEED))
+    if epoch.device_memory is not None:
+        parts.append((f"device {human_bytes(epoch.device_memory)}", _DEVICE))
+    best = ("best", 0)
+    while sum(len(text) + 2 for text, _ in [*parts, best]) - 2 > width and (left_out := max(drop for _, drop in parts)):
+        parts = [part for part in parts if part[1] != left_out]
+    return "  ".join(text for text, _ in [*parts, *([best] if epoch.best else [])])
+
+
+SHOWN_WAITING = 0.1
+"""From this fraction of the time on, the time in which the steps wait for their examples is shown."""
+
+_ACCURACY, _SPEED, _DEVICE = 1000, 1001, 1002  # what is left out of a line first has the highest number
+
+
+def _why_stopped(run: Run) -> str:
+    """Why a run stops before its last epoch."""
+    assert run.recipe.stop is not None
+    p, patience = run.progress, run.recipe.stop.patience
+    return (
+        f"stopped after epoch {p.epoch}: no improvement since epoch {p.improved_epoch + 1} (stop patience={patience})"
+    )

@@ -1,0 +1,129 @@
+"""Runs that are about to be trained: new ones, and those that are resumed. `train` and `resume` use them, and `cnnc train`.
+
+In: a network or the folder of a run, data, an engine. Out: a context that holds the lock of the run's folder and gives the `Run`.
+
+    with new_run(network, None, None, NumpyEngine(), print) as run:
+        loop.train(run)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from cnnc.core.arrays import Array
+from cnnc.core.versions import versions
+from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.network import Network
+from cnnc.reference.parallel.threads import thread_count
+from cnnc.training import checkpoint as checkpoints
+from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.loop import open_data, start
+from cnnc.training.ranks import ALONE, Ranks
+from cnnc.training.run import Engine, Run
+from cnnc.training.run_folder import new_folder, require_new
+from cnnc.training.run_lock import locked
+
+Report = Callable[[str], None]
+Data = Path | Mapping[str, Array] | None
+"""The folder of the data sets, or arrays in place of one."""
+
+
+def usual_folder(network: Network) -> Path:
+    """Where a run of this network is written if nothing else is said: runs/NAME."""
+    return Path("runs") / Path(network.source.name).stem.strip("<>")
+
+
+@contextmanager
+def new_run(
+    network: Network, folder: Path | None, data: Data, engine: Engine, report: Report, ranks: Ranks = ALONE
+) -> Iterator[Run]:
+    """A new run in a folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
+    if folder is not None:
+        ranks.first(lambda: require_new(folder, report))
+    dataset = open_data(network, data, report)
+    run = start(network, dataset, folder or usual_folder(network), engine=engine)
+    with ranks.holding(lambda: new_folder(run, report, numbered=folder is None)):
+        run.folder = ranks.first(lambda: run.folder)
+        yield run
+
+
+@contextmanager
+def resumed_run(
+    resume: Path,
+    folder: Path | None,
+    settings: Sequence[str],
+    data: Data,
+    engine_of: Callable[[Checkpoint], Engine],
+    report: Report,
+    warn: Callable[[Sequence[Diagnostic]], None],
+    ranks: Ranks = ALONE,
+) -> Iterator[Run]:
+    """A run that continues the run or checkpoint `resume`, in its folder or in another one, which gets a copy of its progress."""
+    old = resume if resume.is_dir() else resume.parent
+    ranks.first(lambda: checkpoints.find(resume, "last"))  # E606 before anything is written
+    in_place = folder is None or folder.resolve() == old.resolve()
+    if folder is not None and not in_place:
+        ranks.first(lambda: require_new(folder, report))
+    with ExitStack() as lock:
+        if ranks.first(lambda: in_place or os.access(old, os.W_OK)):  # nobody trains in a folder that cannot be written
+            lock.enter_context(ranks.holding(lambda: locked(old, report)))
+        saved = ranks.first(lambda: checkpoints.load(checkpoints.find(resume, "last")))
+        saved.require_its_data(data)
+        network = _resumed_network(saved, settings, report)
+        engine = engine_of(saved)
+        warn(network.diagnostics)
+        dataset = open_data(network, data, report, saved.vocabulary)
+        run = start(network, dataset, folder or old, saved, engine)
+        if in_place:
+            yield run
+            return
+        with ranks.holding(lambda: new_folder(run, report, origin=old)):
+            lock.close()
+            yield run
+
+
+def _resumed_network(saved: Checkpoint, settings: Sequence[str], report: Report) -> Network:
+    """The network of a checkpoint, with its settings overridden by `settings`. Raises CnncError E010."""
+    changed = {s.partition("=")[0] for s in settings}
+    kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
+    network = saved.network(settings=[*kept, *settings])
+    if settings:
+        _require_same_examples(saved.network(), network)
+    for line in _differences(saved):
+        report(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
+    return network
+
+
+def _require_same_examples(before: Network, now: Network) -> None:
+    """Raises CnncError E010 if the splits would change, as the run may have trained on the new test examples."""
+    if before.recipe is None or now.recipe is None:
+        return
+    old, new = before.recipe, now.recipe
+    split_settings = {
+        "train.seed": (old.seed, new.seed),
+        "train.data.val": (old.data.val, new.data.val),
+        "train.data.test": (old.data.test, new.data.test),
+    }
+    for name, (old_value, new_value) in split_settings.items():
+        if old_value != new_value:
+            message = f"the run split its data with {name}={old_value}; {name}={new_value} would split it differently"
+            help = f"leave `--set {name}={new_value}` out, or start a new run"
+            raise CnncError.of("E010", message, help=help)
+
+
+def _differences(saved: Checkpoint) -> list[str]:
+    """The differences to the environment that started the run which can change results in their last bits."""
+    installed = versions()
+    differences = [
+        f"the run was started with {name} {version}, and {installed[name]} is installed"
+        for name, version in saved.versions.items()
+        if name in ("cnnc", "numpy") and installed[name] != version
+    ]
+    if saved.threads != thread_count():
+        differences.append(
+            f"the run was started with {saved.threads} threads, and now uses {thread_count()} (see CNNC_THREADS)"
+        )
+    return differences
