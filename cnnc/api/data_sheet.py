@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cnnc.cli.augmented_examples import AugmentedRow, augmented_rows
+from cnnc.api.augmented_examples import AugmentedRow, augmented_rows
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnc.cli.data_sheet import sheet
-from cnnc.cli.data_source import open_network_data
+from cnnc.api.data_sheet import sheet
+from cnnc.api.opened_data import open_network_data
+from cnnc.network import load
 from cnnc.view.drawing import Raster
 from tests.cli.conftest import SMALL, codes, json_of, run
 from tests.paths import DOCS
@@ -137,7 +138,7 @@ def test_the_sheet_shows_label_maps_after_augmentation(tmp_path: Path) -> None:
     (tmp_path / "a.cnn").write_text(
         'net A\ninput 1x6x6\nconv 2 k=1\ntrain { data npz "a.npz"; augment flip shift=2; epochs 1 }\n'
     )
-    opened = open_network_data(tmp_path / "a.cnn", tmp_path, [], {}, lambda line: None)
+    opened = open_network_data(load(tmp_path / "a.cnn"), tmp_path, lambda line: None)
     rasters = [shape.pixels for shape in sheet(opened).shapes if isinstance(shape, Raster)]
     before, _, after, overlays = (np.stack(rasters[n : n + 8]) for n in range(0, 32, 8))
     assert (before != after).any()

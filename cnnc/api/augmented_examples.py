@@ -1,6 +1,6 @@
 """The examples of a sheet of `cnnc data` after the augmentation of the network file, with their targets.
 
-In: the `OpenedData` of the command, and rows of examples by their numbers in the training share. Out: for each row an
+In: the `OpenedData`, and rows of examples by their numbers in the training share. Out: for each row an
 `AugmentedRow`. All examples are augmented as one batch, in which those of different rows alternate, so that `mixup` and
 `cutmix` mix examples of different classes. What is drawn is what the first step of the first epoch draws for such a batch.
 """
@@ -19,7 +19,7 @@ from cnnc.data.dataset import Split
 from cnnc.recipe.augmentation import Augment
 
 if TYPE_CHECKING:
-    from cnnc.cli.data_source import OpenedData
+    from cnnc.api.opened_data import OpenedData
     from cnnc.training.maps import TargetColumn
 
 
