@@ -1,6 +1,6 @@
 """The examples of a sheet of `cnnc data` after the augmentation of the network file, with their targets.
 
-In: the `OpenedData` of the command, and rows of examples by their numbers in the training share. Out: for each row an
+In: the `OpenedData`, and rows of examples by their numbers in the training share. Out: for each row an
 `AugmentedRow`. All examples are augmented as one batch, in which those of different rows alternate, so that `mixup` and
 `cutmix` mix examples of different classes. What is drawn is what the first step of the first epoch draws for such a batch.
 """

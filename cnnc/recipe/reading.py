@@ -74,9 +74,9 @@ def _statement(
         return None
     bound = bind(cls, _without_kind(cls, call), section.scope, 0)
     for spec in cls.arguments:
-        if isinstance(spec.kind, LayerName) and (span := bound.spans.get(spec.name)) is not None:
-            if section.top is not None:
-                section.top.record_names(syntax.Word(span.text.rpartition("=")[2], span))
+        span = bound.spans.get(spec.name)
+        if isinstance(spec.kind, LayerName) and span is not None and section.top is not None:
+            section.top.record_names(syntax.Word(span.text.rpartition("=")[2], span))
     diagnostics += bound.diagnostics
     return bound.value
 
