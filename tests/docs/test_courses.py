@@ -158,7 +158,7 @@ def test_every_block_of_commands_is_read(page: Path) -> None:
     """A misspelled word would leave a step out, or compare it in another way."""
     for info, text in FENCE.findall(page.read_text(encoding="utf-8")):
         kind, *words = info.split() or [""]
-        assert kind in {"console", "cnn", "csv", "sh", "python", ""}, info
+        assert kind in {"console", "cnn", "csv", "sh", "python", "text", ""}, info
         if kind == "console":
             assert text.startswith("$ "), text
             assert set(words) <= {"trained", *DATA}, info
