@@ -90,7 +90,7 @@ def open_kind(
 
     recipe = _recipe(kind, settings)
     said = {_FIELDS.get(name, name): value for name, value in recipe.data.options.items()}
-    if recipe.losses[0].compares_with == "values":
+    if recipe.losses[0].compares_with == "values" and not recipe.losses[0].of_input:
         said["target_values"] = len(recipe.data.label or ()) or 1
 
     if kind in KNOWN:
