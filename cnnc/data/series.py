@@ -266,7 +266,7 @@ def read_unlabelled(
 def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, wanted: Wanted) -> TableLayout:
     """The layout of a table for prediction."""
     labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
-    if wanted != NOTHING_WANTED and len(sample[0]) == columns:
+    if len(sample[0]) == columns and (wanted != NOTHING_WANTED or columns > length):
         layout = find_unlabelled(labelled, length, wanted)
         if layout is not None:
             return layout
