@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +82,9 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
 
     Raises CnncError E008, E602, E608, E901, E906.
     """
+    if path.is_dir():
+        help = f"name the files in it: {quote(str(path))}/*"
+        raise CnncError.of("E901", f"cannot read {path}: is a directory", help=help)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from cnnc.data.npz import read_arrays

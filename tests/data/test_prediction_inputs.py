@@ -59,6 +59,12 @@ def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> Non
     assert refused(GREY, saved(tmp_path / "a.npy", array)) == ("E608", message)
 
 
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(CnncError, match=r"E901.*is a directory") as caught:
+        read_file(tmp_path, [GREY])
+    assert caught.value.diagnostics[0].help == f"name the files in it: {tmp_path}/*"
+
+
 @pytest.mark.parametrize("shape", [(4, 6, 3), (2, 4, 6, 3)])
 def test_channels_last(shape: tuple[int, ...]) -> None:
     array, spec = np.zeros(shape, np.float32), InputSpec("x", (3, 4, 6))
