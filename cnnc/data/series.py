@@ -281,8 +281,7 @@ def _table(
     try:
         number_format = find_number_format([cells for _, cells in begin], decimal)
     except AmbiguousNumbers as error:
-        help = "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits"
-        raise bad_file(path, f"{error} may be two numbers", help) from error
+        raise bad_file(path, f"{error} may be two numbers", error.help) from error
     for finding in number_format.findings():
         report(f"{path}: {finding}")
     if number_format.is_plain:
