@@ -189,10 +189,12 @@ def _overfitting(c: Closing) -> Iterator[NextStep]:
 @rule("not converged")
 def _not_converged(c: Closing) -> Iterator[NextStep]:
     """The best epoch is among the last tenth, the loss is at most `FALLING` of what it was a quarter of the epochs before, and the
-    metric has changed since."""
+    metric has changed since; the loss has not been much lower before."""
     losses, scores = c.curve("val_loss") or c.curve("train_loss"), c.curve(f"val_{c.metric}")
     if len(losses) < 2 or len(c.rows) < c.epochs or c.best_epoch <= 0.9 * c.epochs:
         return
+    if losses[-1] >= RISEN * min(losses):
+        return  # that is overfitting, or noise
     back = 1 + max(1, len(losses) // 4)
     if losses[-1] < FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
         seen = f"the loss was still falling, from {losses[-back]:.3g} to {losses[-1]:.3g} in the last epochs"

@@ -111,6 +111,8 @@ def test_a_run_that_has_not_converged() -> None:
     assert found.endswith("from 0.6 to 0.4 in the last epochs: train longer, e.g. `--set train.epochs=8`")
     assert "not converged" not in seen(closing(rows=run, best_epoch=3, epochs=4))
     assert "not converged" not in seen(closing(rows=run, best_epoch=4, epochs=40)), "it was stopped before"
+    risen = rows(train_loss=losses, val_loss=[0.2, 0.8, 0.6, 0.4], val_accuracy=accuracy)
+    assert "not converged" not in seen(closing(rows=risen, best_epoch=4, epochs=4)), "it falls from a peak"
     perfect = rows(train_loss=losses, val_loss=losses, val_accuracy=[1.0] * 4)
     assert "not converged" not in seen(closing(rows=perfect, best_epoch=4, epochs=4))
 
