@@ -139,6 +139,12 @@ class Data(TrainStatement):
         return {**said, "rate": self.sample_rate} if self.name == "audio" else said
 
     @property
+    def reader_options(self) -> dict[str, Any]:
+        """The arguments that only some kinds of data take, where they are given, as the fields of `cnnc.data.Request`."""
+        given = {_FIELDS.get(name, name): getattr(self, name) for name in OPTIONS}
+        return {field: value for field, value in given.items() if value is not None}
+
+    @property
     def sample_rate(self) -> int:
         """The sample rate of recordings in Hz."""
         return self.rate or RATE
@@ -154,6 +160,10 @@ class Data(TrainStatement):
         if self.labels is not None:
             return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
+
+
+_FIELDS = {"range": "value_range", "classes": "class_names"}
+"""The fields of `cnnc.data.Request` for arguments of `data` that have another name there."""
 
 
 class _Number(TrainStatement):

@@ -79,19 +79,10 @@ def open_data(
         "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
         "vocabulary": tuple(vocabulary),
         "download": download,
-        "label": recipe.data.label or (),
-        "index": recipe.data.index or (),
-        "header": recipe.data.header,
-        "decimal": recipe.data.decimal,
-        "rate": recipe.data.sample_rate,
-        "background": recipe.data.background,
-        "value_range": recipe.data.range,
         "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,
         "output": output.type,
-        "labels": recipe.data.labels,
-        "masks": recipe.data.masks,
-        "colours": recipe.data.colours or (),
-        "class_names": recipe.data.classes or (),
+        **recipe.data.reader_options,
+        "rate": recipe.data.sample_rate,
     }
     if isinstance(source, Mapping):
         return arrays.read(Request(report=report, **facts), source)
