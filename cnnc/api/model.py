@@ -321,6 +321,8 @@ def _target(column: Values, loss: Loss, graph: Graph, count: int) -> Values:
     if column.ndim == 0 or len(column) != count:
         found = f"{len(column)} examples" if column.ndim else "one number"
         raise CnncError.of("E610", f"the target of {loss.kind} holds {found}, the input {count}")
+    if column.dtype.kind not in "biuf":
+        raise CnncError.of("E610", f"{loss.kind} compares with numbers, found {column.dtype}")
     if loss.compares_with != "labels":
         return column if column.dtype == np.uint8 else column.astype(np.float32)
     if column.dtype.kind not in "iub":
@@ -348,7 +350,7 @@ def as_model(model: Any) -> Model:
 
 
 def _require_fit(network: Network, weights: Mapping[str, Values]) -> None:
-    """Raises CnncError E605 where names or shapes of the weights are not those of the network, or elements no numbers."""
+    """Raises CnncError E605 where names or shapes of the weights are not those of the network, or elements are not numbers."""
     expected = {name: parameter.shape for name, parameter in network.require_graph().weights.items()}
     for name in sorted(expected.keys() | weights.keys()):
         if name not in expected or name not in weights:

@@ -40,7 +40,7 @@ async def _serve(server: Server, port: int) -> None:
 
     async def connected(connection: Any) -> None:
         await run_websocket(connection, stop, server.protocol, error_handler=server.report_server_error)
-        server.shutdown()
+        server.shutdown()  # type: ignore[no-untyped-call]
 
     def refusal(connection: Any, request: Any) -> Any:
         """The response to a page of another machine; None to all others."""

@@ -115,6 +115,8 @@ def test_what_the_message_says(call: Callable[[], Any], words: str) -> None:
         (lambda: cnnc.export("nowhere", "a.onnx"), "E606"),
         (lambda: cnnc.evaluate("nowhere.onnx"), "E901"),
         (lambda: cnnc.predict("nowhere.onnx", np.zeros((8, 8))), "E901"),
+        (lambda: cnnc.predict("nowhere.onnx", []), "E010"),
+        (lambda: cnnc.predict("nowhere.onnx", text=[]), "E010"),
         (lambda: cnnc.bench("nowhere.onnx"), "E901"),
         (lambda: cnnc.import_model("nowhere.onnx"), "E901"),
         (lambda: cnnc.draw("nowhere.cnn"), "E901"),

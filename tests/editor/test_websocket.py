@@ -39,7 +39,7 @@ def test_a_page_from_elsewhere_is_refused_and_a_program_is_served() -> None:
     try:
         assert _status(port, "https://example.org") == 403
         program = websocket.create_connection(f"ws://127.0.0.1:{port}", suppress_origin=True, timeout=60)
-        parameters = {"processId": None, "rootUri": None, "capabilities": {}}
+        parameters: dict[str, object] = {"processId": None, "rootUri": None, "capabilities": {}}
         program.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}))
         assert json.loads(program.recv())["result"]["serverInfo"]["name"] == "cnnc"
         program.close()
