@@ -59,8 +59,8 @@ def open_data(
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
-    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
-    Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
+    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was
+    read. Words are numbered by the `vocabulary` of a trained network, where given. Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
     from cnnc.data import Request, arrays, load
 
@@ -97,7 +97,8 @@ def start(
     `engine` computes its steps, by default with NumPy.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
+    CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()

@@ -169,3 +169,9 @@ def test_batches_that_are_too_large_or_too_small(
             edit = warning.help.split("`")[1]
             again = warnings_of(tmp_path / "again", layers, examples, edit)
             assert "W702" not in [d.code for d in again]
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
+def test_a_missing_score_names_the_loss_that_is_written(kind: str) -> None:
+    (error,) = check(f'input 1x8x8; fc 1; train {{ data images "photos"; loss {kind} }}').diagnostics
+    assert (error.code, error.message.partition(" ")[0]) == ("E508", kind)
