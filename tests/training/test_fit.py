@@ -40,6 +40,7 @@ ROWS = [
     ("input 1x8; fc 3", 'data series "a.npz" label=last', "E517"),
     ("input 1x8x8; fc 3", 'data images "photos" header=true', "E517"),
     (CLASSIFIER, "data digits index=1", "E517"),
+    ("input 1x8x8; conv 2 k=1", f'{MASKS} colours=["", "#000000"]', "E203"),
     ("input 1x8; fc 3", 'data series "a.npz"; loss mse', ""),
     ("input 1x8; fc 3", 'data npz "a.npz"; loss mse', ""),
     (WORDS, 'data text "a.tsv"; loss mse', "E515"),
