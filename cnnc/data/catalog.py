@@ -57,6 +57,9 @@ READ_FROM_FILES: dict[str, DataKind] = {
 RATE, MAX_RATE = 16_000, 1_000_000
 """The sample rate of `data audio` in Hz where none is given, and the highest."""
 
+MAX_SECONDS = 1_000_000
+"""The longest duration of a recording."""
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64")
 """Names that end so are recordings, where a file may be anything."""
 
@@ -102,7 +105,7 @@ def _is_rate(value: Any) -> bool:
 
 
 def _is_duration(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value <= MAX_RATE
+    return type(value) in (int, float) and 0 < value <= MAX_SECONDS
 
 
 def _is_range(value: Any) -> bool:

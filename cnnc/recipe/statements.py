@@ -17,7 +17,7 @@ from cnnc.core.arguments import (
     Whole,
     arg,
 )
-from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
+from cnnc.data.catalog import MAX_RATE, MAX_SECONDS, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -110,7 +110,7 @@ class Data(TrainStatement):
         help="sample rate of recordings, to which others are resampled (default: 16000)",
     )
     seconds: float | None = arg(
-        Real(0, open_below=True),
+        Real(0, MAX_SECONDS, open_below=True),
         default=None,
         unit="seconds",
         help="duration of each recording (default: that of the network's input, its samples divided by the rate)",

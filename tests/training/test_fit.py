@@ -41,6 +41,8 @@ ROWS = [
     ("input 1x8x8; fc 3", 'data images "photos" header=true', "E517"),
     (CLASSIFIER, "data digits index=1", "E517"),
     ("input 1x8x8; conv 2 k=1", f'{MASKS} colours=["", "#000000"]', "E203"),
+    ("input 1x1000; fc 2", 'data audio "words" seconds=1e308', "E203"),
+    ("input 1x1000; spectrogram window=100 hop=50 mels=8 rate=1e308; fc 2", 'data audio "words"', "E203"),
     ("input 1x8; fc 3", 'data series "a.npz"; loss mse', ""),
     ("input 1x8; fc 3", 'data npz "a.npz"; loss mse', ""),
     (WORDS, 'data text "a.tsv"; loss mse', "E515"),
