@@ -159,7 +159,7 @@ class Network(Record):
         >>> cnnc.load(path).parameters
         650
         """
-        from cnnc.core.files import write_atomic
+        from cnnc.core.files import with_suffix, write_atomic
 
         if not isinstance(path, str | Path):
             raise TypeError(
@@ -168,7 +168,7 @@ class Network(Record):
         path = Path(path)
         if path.suffix != ".cnn":
             raise CnncError.of(
-                "E010", f"a network file ends in .cnn, not {path}", help=f"write {path.with_suffix('.cnn')}"
+                "E010", f"a network file ends in .cnn, not {path}", help=f"write {with_suffix(path, '.cnn')}"
             )
         if self.includes:
             message = f"{self.name} includes {', '.join(self.includes)}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cnnc.api.arguments import checked
 from cnnc.api.subject import read_subject
 from cnnc.core.arrays import Weights
+from cnnc.core.files import with_suffix
 from cnnc.core.versions import versions
 from cnnc.data.prediction_inputs import as_batch
 from cnnc.diagnostics import CnncError
@@ -276,7 +277,7 @@ class Model:
         """
         path = Path(path)
         if path.suffix != ".safetensors":
-            help = f"write {str(path.with_suffix('.safetensors'))!r}" + (
+            help = f"write {str(with_suffix(path, '.safetensors'))!r}" + (
                 f", or cnnc.export(model, {str(path)!r})" if path.suffix == ".onnx" else ""
             )
             raise CnncError.of("E010", f"a checkpoint is a .safetensors file, not {path}", help=help)
