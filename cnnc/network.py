@@ -159,7 +159,7 @@ class Network(Record):
         >>> cnnc.load(path).parameters
         650
         """
-        from cnnc.core.files import write_atomic
+        from cnnc.core.files import with_suffix, write_atomic
 
         if not isinstance(path, str | Path):
             raise TypeError(
@@ -168,7 +168,7 @@ class Network(Record):
         path = Path(path)
         if path.suffix != ".cnn":
             raise CnncError.of(
-                "E010", f"a network file ends in .cnn, not {path}", help=f"write {path.with_suffix('.cnn')}"
+                "E010", f"a network file ends in .cnn, not {path}", help=f"write {with_suffix(path, '.cnn')}"
             )
         if self.includes:
             message = f"{self.name} includes {', '.join(self.includes)}"
@@ -296,8 +296,14 @@ def check(
         what, value = ("text", text) if not isinstance(text, str) else ("name", name)
         reads = "; cnnc.load(path) reads a file" if isinstance(text, Path) else ""
         raise TypeError(f"cnnc.check: {what} is {_kind(value)}; expected a string, as in {call}{reads}")
-    if root is not None and not isinstance(root, Path):
-        raise TypeError(f"cnnc.check: root is {_kind(root)}; expected a Path or None, as in {call}")
+    for parameter, given, words, is_right in (
+        ("root", root, "a Path or None", root is None or isinstance(root, Path)),
+        ("read", read, "a function", callable(read)),
+        ("traced", traced, "True or False", isinstance(traced, bool)),
+        ("try_edits", try_edits, "True or False", isinstance(try_edits, bool)),
+    ):
+        if not is_right:
+            raise TypeError(f"cnnc.check: {parameter} is {_kind(given)}; expected {words}, as in {call}")
     _require_kinds("cnnc.check", call, settings, at=at, includes=includes, preferred_sizes=preferred_sizes)
     source = Source(name, text)
     expressions = _settings(settings)
@@ -383,7 +389,7 @@ def _kind(value: object) -> str:
 
 
 def _require_kinds(name: str, call: str, settings: object, **mappings: object) -> None:
-    """Raises TypeError for settings that are no list of strings, and for what is neither None nor a dict."""
+    """Raises TypeError for settings that are not a list of strings, and for what is neither None nor a dict."""
     if not isinstance(settings, list | tuple) or not all(isinstance(each, str) for each in settings):
         raise TypeError(f"{name}: settings is {_kind(settings)}; expected a list of strings, as in {call}")
     for parameter, value in mappings.items():

@@ -111,7 +111,7 @@ def _is_array_kind(origin: type) -> bool:
 
 
 def _is_of(value: Any, kind: Any) -> bool:
-    """Whether a value is of a class; a number of NumPy is a number, a boolean is none."""
+    """Whether a value is of a class; a number of NumPy is a number, a boolean is not."""
     if kind is Path:
         return isinstance(value, os.PathLike)
     if kind in (int, float):

@@ -1,6 +1,6 @@
 """`cnnc data -o`: training examples by class, and the same after the augmentation of the network file.
 
-In: the `OpenedData` of the command. Out: a `Drawing`. The examples are the first of each class in the training share; the augmentation
+In: `OpenedData`. Out: a `Drawing`. The examples are the first of each class in the training share; the augmentation
 is that of the first step of the first epoch, drawn for these examples.
 """
 

@@ -46,12 +46,11 @@ def export(
     """Exports weights to an ONNX file, which is written only after it is verified against the network.
 
     `model` is a model, a result, or the path of a run or checkpoint, of which the best weights are taken, or the `last`; a
-    network file has initial weights. With
-    the names of layers as `outputs`, exports the part of the network that computes these. `opset`, `precision`, the `target`
-    (`mcu`: what C code generators for microcontrollers support) and `external` (weights in a second file) say how it is
-    written; `options` replace these four. int8 and float16 are calibrated and measured on the run's data set, in the folder
-    `data`, or on the examples that it holds, in the forms that `cnnc.train` takes. `at` fixes sizes that are symbols. Inputs and
-    outputs of the model are (N, *shape), channels first.
+    network file has initial weights. With the names of layers as `outputs`, exports the part of the network that computes
+    these. `opset`, `precision`, the `target` (`mcu`: what C code generators for microcontrollers support) and `external`
+    (weights in a second file) say how it is written; `options` replace these four. int8 and float16 are calibrated and
+    measured on the run's data set, in the folder `data`, or on the examples that it holds, in the forms that `cnnc.train`
+    takes. `at` fixes sizes that are symbols. Inputs and outputs of the model are (N, *shape), channels first.
 
     Raises CnncError: E606 where there is no checkpoint, E605 where it is damaged, E901 where it cannot be read, those of
     the data set (E601 to E603) for int8 and float16, E801 where verification fails, E802 and E803 where a precision loses too
@@ -71,7 +70,7 @@ def _saved(model: Model | Result | Path | str, last: bool) -> tuple[Checkpoint, 
     """The weights as a checkpoint, and the folder of their run, if it has one."""
     if isinstance(model, Result):
         model = model.folder
-    if isinstance(model, str) or not isinstance(model, Model):
+    if not isinstance(model, Model):
         path = Path(model)
         if path.suffix != ".cnn" or path.is_dir():
             path = checkpoints.find(path, "last" if last else "best")

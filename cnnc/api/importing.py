@@ -15,6 +15,7 @@ from cnnc.api.arguments import checked
 from cnnc.api.model import Model
 from cnnc.api.progress import report_of
 from cnnc.api.subject import with_facts
+from cnnc.core.files import with_suffix
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.importer.importer import ImportedNetwork, save
 from cnnc.onnx.importer.importer import import_model as read_model
@@ -63,7 +64,7 @@ def import_model(
     model, file = Path(model), None if out is None else Path(out)
     report = report_of(progress)
     if file is not None and file.suffix != ".cnn":
-        raise CnncError.of("E010", f"out takes a network file such as {file.with_suffix('.cnn')}, not {file}")
+        raise CnncError.of("E010", f"out takes a network file such as {with_suffix(file, '.cnn')}, not {file}")
     if file is not None and not force:
         for path in (file, file.with_suffix(".safetensors")):
             if path.exists():

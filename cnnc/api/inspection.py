@@ -20,7 +20,7 @@ from cnnc.api.model import Model
 from cnnc.api.progress import report_of
 from cnnc.api.result import Result
 from cnnc.api.subject import is_model, read_subject
-from cnnc.core.files import write_atomic
+from cnnc.core.files import with_suffix, write_atomic
 from cnnc.diagnostics import CnncError
 from cnnc.view.document import Document, Section
 from cnnc.view.document_html import document_html
@@ -63,7 +63,7 @@ class Report:
         path = Path(path)
         if path.suffix.lower() != ".html":
             raise CnncError.of(
-                "E010", f"the page is an .html file, not {path}", help=f"write {str(path.with_suffix('.html'))!r}"
+                "E010", f"the page is an .html file, not {path}", help=f"write {str(with_suffix(path, '.html'))!r}"
             )
         write_atomic(path, self.html.encode())
         return path

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cnnc.api.arguments import checked
 from cnnc.api.subject import read_subject
 from cnnc.core.arrays import Weights
+from cnnc.core.files import with_suffix
 from cnnc.core.versions import versions
 from cnnc.data.prediction_inputs import as_batch
 from cnnc.diagnostics import CnncError
@@ -276,7 +277,7 @@ class Model:
         """
         path = Path(path)
         if path.suffix != ".safetensors":
-            help = f"write {str(path.with_suffix('.safetensors'))!r}" + (
+            help = f"write {str(with_suffix(path, '.safetensors'))!r}" + (
                 f", or cnnc.export(model, {str(path)!r})" if path.suffix == ".onnx" else ""
             )
             raise CnncError.of("E010", f"a checkpoint is a .safetensors file, not {path}", help=help)
@@ -321,6 +322,8 @@ def _target(column: Values, loss: Loss, graph: Graph, count: int) -> Values:
     if column.ndim == 0 or len(column) != count:
         found = f"{len(column)} examples" if column.ndim else "one number"
         raise CnncError.of("E610", f"the target of {loss.kind} holds {found}, the input {count}")
+    if column.dtype.kind not in "biuf":
+        raise CnncError.of("E610", f"{loss.kind} compares with numbers, found {column.dtype}")
     if loss.compares_with != "labels":
         return column if column.dtype == np.uint8 else column.astype(np.float32)
     if column.dtype.kind not in "iub":
@@ -348,7 +351,7 @@ def as_model(model: Any) -> Model:
 
 
 def _require_fit(network: Network, weights: Mapping[str, Values]) -> None:
-    """Raises CnncError E605 where names or shapes of the weights are not those of the network, or elements no numbers."""
+    """Raises CnncError E605 where names or shapes of the weights are not those of the network, or elements are not numbers."""
     expected = {name: parameter.shape for name, parameter in network.require_graph().weights.items()}
     for name in sorted(expected.keys() | weights.keys()):
         if name not in expected or name not in weights:

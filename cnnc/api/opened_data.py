@@ -89,23 +89,18 @@ def open_kind(
     from cnnc.training.loop import training_and_validation
 
     recipe = _recipe(kind, settings)
-    said = {_FIELDS.get(name, name): value for name, value in recipe.data.options.items()}
+    options = recipe.data.reader_options
     if recipe.losses[0].compares_with == "values" and not recipe.losses[0].of_input:
-        said["target_values"] = len(recipe.data.label or ()) or 1
-
+        options["target_values"] = len(recipe.data.label or ()) or 1
     if kind in KNOWN:
         require_no(size, "--input", IMAGES)
         dataset = load(kind, Path(path) if path is not None else folder, report)
     else:
         inputs = _inputs(kind, Request(folder=folder, path=path), size, report)
         fractions = {"test": recipe.data.test, "seed": recipe.seed}
-        dataset = load(kind, folder, report, path=path, inputs=inputs, **fractions, **said)
+        dataset = load(kind, folder, report, path=path, inputs=inputs, **fractions, **options)
     training, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return OpenedData(path or kind, dataset, training, validation)
-
-
-_FIELDS = {"range": "value_range", "classes": "class_names"}
-"""The fields of `Request` for arguments of `data` that have another name there."""
 
 
 def _recipe(kind: str, settings: Sequence[str]) -> Recipe:

@@ -55,7 +55,7 @@ class Predictions(Sequence[Prediction]):
         columns = {row[0].output.name: [each.values for each in row] for row in map(list, zip(*self.rows, strict=True))}
         for name, values in columns.items():
             if len({array.shape for array in values}) > 1:
-                message = f"the examples of {name} differ in size, and are no one array"
+                message = f"the examples of {name} differ in size, so they are not one array"
                 raise CnncError.of("E602", message, help="read the rows one by one: predictions[0].values")
         return {name: np.stack(values) for name, values in columns.items()}
 
@@ -135,6 +135,8 @@ def predict(
     """
     if (inputs is None) == (text is None):
         raise CnncError.of("E010", "give either inputs or text", help='cnnc.predict(model, "seven.png")')
+    if (isinstance(inputs, list | tuple) and not inputs) or (isinstance(text, list | tuple) and not text):
+        raise CnncError.of("E010", f"{'inputs' if text is None else 'text'} is an empty list")
     if top < 1:
         raise CnncError.of("E010", f"top is {top}; at least one class is named")
     report = report_of(progress)

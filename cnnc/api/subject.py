@@ -1,4 +1,4 @@
-"""What `draw` and `inspect` are about: a network file, a run, a checkpoint or a model.
+"""What `draw`, `inspect` and `Model.load` take: a network file, a run, a checkpoint or a model.
 
 In: the path that the user named. Out: a `Network` (`read_network`), or a `TrainedNetwork` (`read_subject`). An ONNX model is
 imported in memory; nothing is written.

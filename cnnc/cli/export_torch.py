@@ -34,7 +34,7 @@ def export_torch(
     from cnnc.torch.source.export import export_source
     from cnnc.torch.source.unedited import weights_beside
 
-    if Path("/dev") in out.absolute().parents:  # the weights would be written there
+    if not out.name or Path("/dev") in out.absolute().parents:  # the weights would be written there
         raise CnncError.of("E010", "--target torch writes two files", help="name the first with -o: `-o net.py`")
     require_outputs([source], [Output(out, "-o", "python"), Output(weights_beside(out), "-o", "weights")], force)
     trained = _read(source, last, settings, at)

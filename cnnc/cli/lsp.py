@@ -46,6 +46,9 @@ def lsp(
         return
     try:
         from cnnc.editor.server import make_server
+
+        if port is not None:
+            from cnnc.editor.websocket import serve
     except ImportError as error:
         raise CnncError.of(
             "E906", f"the language server needs {error.name}", help='install it with `pip install "cnnc[lsp]"`'
@@ -55,4 +58,4 @@ def lsp(
         with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:  # the server closes it at the end
             server.start_io(stdout=stdout)
     else:
-        server.start_ws("127.0.0.1", port)
+        serve(server, port)

@@ -22,14 +22,14 @@ EXIT_STATUSES = (
     (6, "files, memory, network"),
     (70, "internal error (please report it)"),
     (130, "stopped by Ctrl-C"),
-    (143, "stopped by SIGTERM"),
+    (143, "stopped by SIGTERM or SIGHUP"),
 )
 ENVIRONMENT = (
     ("CNNC_DATA", "folder that holds the data sets"),
     ("CNNC_THREADS", "number of threads; a run repeats exactly with the same number"),
     ("CNNC_WORKERS", "processes that decode images"),
-    ("CNNC_CACHE", "folder of decoded images and downloads"),
     ("CNNC_CACHE_GB", "most gigabytes of decoded images in the cache"),
+    ("ORT_DISABLE_TELEMETRY", "cnnc sets it to 1, so that onnxruntime sends no usage data; your own value stays"),
     ("CNNC_TRACEBACK", "set to 1, an internal error prints its traceback"),
     ("NO_COLOR, FORCE_COLOR", "turn colours off or on"),
 )

@@ -311,7 +311,7 @@ class Colours(Kind):
         if (
             len(colours) < len(items)
             or not 2 <= len(colours) == len(set(colours))
-            or not all(colour[0] == "#" and is_colour(colour) for colour in colours)
+            or not all(colour.startswith("#") and is_colour(colour) for colour in colours)
         ):
             raise self.reject()
         return colours

@@ -68,6 +68,8 @@ def open_unbuffered(path: Path, limit: int | None = None, *, shell_pipe: bool = 
             raise
         return file
 
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "its name contains a zero byte", str(path))
     return io.FileIO(str(path), "rb", opener=opener)
 
 
@@ -246,6 +248,11 @@ def safe_name(text: str, longest: int = 100) -> str:
     name = "".join(c if c.isalnum() or c in "._+=@~()[]-" else "_" for c in text[:longest])
     dots = len(name) - len(name.lstrip("."))
     return "_" * dots + name[dots:] or "_"
+
+
+def with_suffix(path: Path, suffix: str) -> Path:
+    """The path with another suffix, as a help names it; `NAME` and the suffix inside a path without a name, as `.` and `/` are."""
+    return path.with_suffix(suffix) if path.name else path / f"NAME{suffix}"
 
 
 def write_atomic(path: Path, *data: bytes | memoryview) -> None:

@@ -20,7 +20,7 @@ def coloured(text: str, role: Role) -> str:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """The width of the terminal that the stream is, None if it is none. COLUMNS overrides it."""
+    """The width of the terminal that the stream is, None if it is not one. COLUMNS overrides it."""
     if not stream.isatty():
         return None
     setting = os.environ.get("COLUMNS", "")

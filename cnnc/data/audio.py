@@ -4,7 +4,7 @@
     words/train/yes/1.wav  words/test/yes/1.wav                given shares (see shares.py)
 
 In: a `Request` with the path, the sample rate and the type of the network's input, C x T. Out: a `Dataset` of float32 samples
-(N, C, T) from -1 to 1. Without a network the rate, the channels and the length are the most frequent ones. audio_file.py says
+(N, C, T) from -1 to 1. Without a network the channels are the most frequent ones, and rate and length too unless they are given. audio_file.py says
 how a file becomes samples; what was changed is counted and reported. All files are decoded once at the start; files that are
 not recordings, or damaged, are skipped and reported, and a class without any recording is an E602. If all recordings fit into
 memory they stay there, else each is decoded again when it is read. Examples are in the order of the file names.
@@ -25,6 +25,7 @@ from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.audio_file import (
     MAX_BYTES,
+    MAX_SAMPLES,
     NotRecording,
     RecordingFacts,
     Samples,
@@ -73,7 +74,7 @@ def read(request: Request) -> Dataset:
     require_classes(request, classes, path)
     rate, shape = request.rate or RATE, given_shape
     if shape is None:
-        rate, shape = _most_frequent(request, tree, layout.names)
+        rate, shape = _without_network(request, tree, layout.names)
     if len(layout.names) >= REPORT_FROM:
         request.report(f"{path}: decoding {len(layout.names):,} files")
     column = RecordingColumn(tree, layout.names, rate, shape)
@@ -112,8 +113,8 @@ def _shape(request: Request) -> Shape | None:
     return channels, length
 
 
-def _most_frequent(request: Request, tree: FileTree, names: Sequence[str]) -> tuple[int, Shape]:
-    """The sample rate and shape of most recordings of a sample; those of the first case where none can be read."""
+def _without_network(request: Request, tree: FileTree, names: Sequence[str]) -> tuple[int, Shape]:
+    """The sample rate and shape that the request names, else those of most recordings of a sample. Raises CnncError E010."""
     headers = []
     for n in range(0, len(names), max(1, len(names) // _SAMPLE)):
         try:
@@ -122,12 +123,23 @@ def _most_frequent(request: Request, tree: FileTree, names: Sequence[str]) -> tu
             continue
     if not headers:
         return RATE, (1, RATE)  # the reader says which files are not recordings
-    rate = Counter(header.rate for header in headers).most_common(1)[0][0]
-    duration = Counter(round(header.frames * rate / header.rate) for header in headers).most_common(1)[0][0]
-    length = max(1, min(duration, _LONGEST * rate))
+    rate = request.rate or Counter(header.rate for header in headers).most_common(1)[0][0]
+    seconds = request.seconds
+    if seconds is None:
+        length = Counter(round(header.frames * rate / header.rate) for header in headers).most_common(1)[0][0]
+        seconds = min(length / rate, _LONGEST)
+    length = max(1, round(seconds * rate))
     channels = Counter(header.channels for header in headers).most_common(1)[0][0]
+    if channels * length > MAX_SAMPLES:
+        message = (
+            f"seconds={seconds:g} at {rate} Hz is {channels * length:.3g} samples; at most {MAX_SAMPLES:,} are read"
+        )
+        raise CnncError.of("E010", message, help=f"write seconds={MAX_SAMPLES // channels // rate}")
     text = f"{format_shape((channels, length))}, {seconds_text(length, rate)} at {rate} Hz"
-    request.report(f"recordings are read as {text}, the most frequent rate and length; a network file sets others")
+    given = {"rate": request.rate, "length": request.seconds}
+    frequent = " and ".join(name for name, value in given.items() if not value)
+    more = f", the most frequent {frequent}; a network file sets others" if frequent else ""
+    request.report(f"recordings are read as {text}{more}")
     return rate, (channels, length)
 
 

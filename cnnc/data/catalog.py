@@ -1,13 +1,14 @@
-"""Facts about data sets that are known without opening them: `KNOWN` and `READ_FROM_FILES`.
+"""What is known about data without opening them: `KNOWN`, `READ_FROM_FILES`, and the arguments of `data` by kind, `OPTIONS`.
 
 They let a network be compared with its data set before anything is read, without NumPy. The readers take their class
-names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`, `audio`) only the kind is known; shapes and classes are in the files.
+names from here. Of user data (`images`, `shards`, `npz`, `text`, `series`, `audio`) only the kind is known; shapes and
+classes are in the files. `checked_options` reads the arguments from the metadata of a model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from cnnc.core.arguments import is_colour
@@ -56,6 +57,9 @@ READ_FROM_FILES: dict[str, DataKind] = {
 RATE, MAX_RATE = 16_000, 1_000_000
 """The sample rate of `data audio` in Hz where none is given, and the highest."""
 
+MAX_SECONDS = 1_000_000
+"""The longest duration of a recording."""
+
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64")
 """Names that end so are recordings, where a file may be anything."""
 
@@ -85,26 +89,50 @@ DESCRIBES: dict[str, str] = {
 def checked_options(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments above in an untrusted object, as the statement stores them; those of another type are left out."""
     options = {name: tuple(v) if isinstance(v := facts.get(name), list) else v for name in OPTIONS}
-    return {name: value for name, value in options.items() if value is not None and _is_option(name, value)}
+    return {name: value for name, value in options.items() if value is not None and _VALID[name](value)}
 
 
-def _is_option(name: str, value: Any) -> bool:
-    if name in ("label", "index"):
-        is_column = (
-            [isinstance(v, str) or (type(v) is int and (v > 0 or v == -1)) for v in value]
-            if isinstance(value, tuple)
-            else []
-        )
-        return bool(is_column) and all(is_column)
-    if name in ("rate", "seconds"):
-        return type(value) in ((int,) if name == "rate" else (int, float)) and 0 < value <= MAX_RATE
-    if name == "range":
-        numbers = isinstance(value, tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
-        return numbers and -math.inf < value[0] < value[1] < math.inf
-    if name == "background":
-        return isinstance(value, str) and is_colour(value)
-    if name in ("labels", "masks"):
-        return isinstance(value, str)
-    if name in ("colours", "classes"):
-        return isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-    return isinstance(value, bool) if name == "header" else value in ("point", "comma")
+def _is_columns(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(map(_is_column, value))
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) is int and (value > 0 or value == -1))
+
+
+def _is_rate(value: Any) -> bool:
+    return type(value) is int and 0 < value <= MAX_RATE
+
+
+def _is_duration(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= MAX_SECONDS
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, tuple) and len(value) == 2 and all(type(v) in (int, float) for v in value)
+    return numbers and -math.inf < value[0] < value[1] < math.inf
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(map(_is_text, value))
+
+
+_VALID: dict[str, Callable[[Any], bool]] = {
+    "label": _is_columns,
+    "index": _is_columns,
+    "header": lambda value: isinstance(value, bool),
+    "decimal": lambda value: value in ("point", "comma"),
+    "rate": _is_rate,
+    "seconds": _is_duration,
+    "background": lambda value: isinstance(value, str) and is_colour(value),
+    "range": _is_range,
+    "labels": _is_text,
+    "masks": _is_text,
+    "colours": _is_texts,
+    "classes": _is_texts,
+}
+"""Whether a value is of the type that the statement stores, for each of the arguments in `OPTIONS`."""

@@ -21,7 +21,7 @@ from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import bad_file
 from cnnc.data.number_format import AmbiguousNumbers, find_number_format
 from cnnc.data.splits import HEADERS, parse_number
-from cnnc.data.table_layout import INDEX_NAMES
+from cnnc.data.table_layout import INDEX_NAMES, ColumnError, column_numbers
 
 SHARE_HEADERS = ("split", "share", "set", "subset", "partition")
 """Names of a column that says in which share an example is."""
@@ -249,21 +249,12 @@ def is_one_hot(rows: Iterable[TableRow], columns: Sequence[int]) -> bool:
     )
 
 
-def _named_columns(table: ImageTable, label: Sequence[str | int], key: str) -> tuple[int, ...]:
+def _named_columns(table: ImageTable, columns: Sequence[str | int], key: str) -> tuple[int, ...]:
     """The columns that an argument names, or numbers from 1; -1 is the last. Raises CnncError E602."""
-    by_name = {name: n for n, name in enumerate(table.names)}
-    count, columns = len(table.rows[0].cells), []
-    for column in label:
-        if isinstance(column, int) and column <= count:
-            columns.append(column - 1 if column > 0 else count - 1)
-        elif column in by_name:
-            columns.append(by_name[str(column)])
-        else:
-            known = (
-                f"the columns are {_listed(table.names)}" if table.names else f"it has {count} columns and no header"
-            )
-            raise bad_file(table.source, f"there is no column {column}; {known}", f"correct {key}= in `data`")
-    return tuple(columns)
+    try:
+        return column_numbers(columns, table.names, bool(table.names), len(table.rows[0].cells))
+    except ColumnError as error:
+        raise bad_file(table.source, str(error), error.help or f"correct {key}= in `data`") from error
 
 
 def _help(table: ImageTable, columns: Sequence[int]) -> str:

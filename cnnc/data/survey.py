@@ -170,9 +170,6 @@ class _Labels:
         return {"ignored": self.ignored}
 
 
-_Measure = _Values | _Words | _Labels
-
-
 def _measure(column: Column, words: bool) -> _Values | _Words:
     return _Words() if words and column.dtype == np.int64 else _Values(column)
 

@@ -106,8 +106,8 @@ def find_layout(
     first = [cell.lower() for cell in rows[0]]
     names = _has_header(rows, wanted)
     columns = mode(len(row) for row in rows[names:]) if len(rows) > names else len(first)
-    left_out = _column_numbers(wanted.unread, rows[0], names, columns)
-    chosen = _column_numbers(wanted.label, rows[0], names, columns)
+    left_out = column_numbers(wanted.unread, rows[0], names, columns)
+    chosen = column_numbers(wanted.label, rows[0], names, columns)
     if len(rows) == names:
         named = next((n for n, name in enumerate(first) if name in HEADERS), 0)
         return TableLayout(names, (chosen or (named,))[0], targets=chosen, left_out=left_out, is_told=bool(chosen))
@@ -175,7 +175,7 @@ def _has_header(rows: Sequence[Sequence[str]], wanted: Wanted) -> bool:
     return has_names(rows) or any(name in HEADERS for name in first)
 
 
-def _column_numbers(columns: Sequence[str | int], first: Sequence[str], header: bool, count: int) -> tuple[int, ...]:
+def column_numbers(columns: Sequence[str | int], first: Sequence[str], header: bool, count: int) -> tuple[int, ...]:
     """Columns that the source names, as numbers from 0. Raises ColumnError."""
     numbers = []
     for column in columns:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from cnnc.diagnostics import Span
 from cnnc.editor.analysis import Analysis
 from cnnc.language import syntax
+from cnnc.language.expressions import RESERVED_VALUES
 from cnnc.language.resolve import LANGUAGE_STATEMENTS
 from cnnc.language.uses import axis_spans
 
@@ -108,7 +109,7 @@ def _value(analysis: Analysis, value: syntax.Expression) -> Iterator[ColouredWor
 
 
 def _word(analysis: Analysis, name: str, span: Span) -> ColouredWord:
-    if name in ("true", "false", "in", "as", "c_in"):
+    if name in RESERVED_VALUES:
         return ColouredWord(span, "keyword")
     first = Span(span.source, span.start, span.start + len(name.partition(".")[0]))
     use = analysis.trace.uses.get(span) or analysis.trace.uses.get(first)

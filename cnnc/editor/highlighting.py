@@ -25,7 +25,6 @@ STATEMENTS = tuple(LANGUAGE_STATEMENTS)
 LAYERS = tuple(sorted(OPS))
 TRAIN = tuple(TRAIN_STATEMENTS)
 CONSTANTS = tuple(RESERVED_VALUES)
-FUNCTIONS = ("min", "max", "floor", "ceil", "round")
 
 
 def words() -> tuple[str, ...]:
@@ -40,6 +39,9 @@ def words() -> tuple[str, ...]:
 def terminals() -> Mapping[str, str]:
     """The regular expressions of the grammar's terminals, by name."""
     return dict(re.findall(r"^([A-Z_]+)(?:\.-?\d+)?: /(.*)/$", grammar_text(), re.MULTILINE))
+
+
+FUNCTIONS = tuple(re.findall(r"[a-z]+", terminals()["FUNCTION"]))
 
 
 def _any(options: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from cnnc.core.tensor import TensorType
 from cnnc.ops import window
 from cnnc.ops.base import BEFORE, Advice, Fix, Op, ShapeError, Window, product_text, register
 
-RATE = 16_000  # Hz, when left out
+RATE, MAX_RATE = 16_000, 1_000_000  # Hz, when left out, and the highest
 EPS = 1e-6
 MAX_TRANSFORM = 4096  # samples; the weights of a longer transform take more than 67 MB
 _OF_MELS = ("rate", "low", "high", "scale")  # arguments that need mels
@@ -87,7 +87,7 @@ class Spectrogram(Op):
         Whole(1, 1024), default=None, help="number of mel bands; without it, the bins of the transform"
     )
     rate: float | None = arg(
-        Real(0, open_below=True), default=None, unit="Hz", help="sample rate (mels); 16000 when left out"
+        Real(0, MAX_RATE, open_below=True), default=None, unit="Hz", help="sample rate (mels); 16000 when left out"
     )
     low: float | None = arg(
         Real(0), default=None, unit="Hz", help="where the lowest band begins (mels); 0 when left out"

@@ -309,7 +309,7 @@ def losses(section: FittedSection) -> Iterator[Diagnostic]:
         elif loss.compares_with == "values":
             yield from _value_target(section, loss, call, graph.by_name[name])
         else:
-            yield from _label_target(section, graph.by_name[name])
+            yield from _label_target(section, loss, graph.by_name[name])
         if name in graph.outputs and not loss.of_input:
             yield from _masked_target(section, loss, call, graph.by_name[name])
             yield from _number_of_targets(section, loss, graph.by_name[name])
@@ -419,7 +419,7 @@ def _value_target(section: FittedSection, loss: Loss, call: syntax.Call, output:
         yield Diagnostic("E515", message, call.span, notes=_type_note(output), help=help, edits=(edit,))
 
 
-def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
+def _label_target(section: FittedSection, loss: Loss, output: Node) -> Iterator[Diagnostic]:
     """E508: a loss on labels needs a score for each class."""
     data, span, notes = section.recipe.data, section.data_call.span, _type_note(output)
     facts = KNOWN.get(data.name)
@@ -439,7 +439,7 @@ def _label_target(section: FittedSection, output: Node) -> Iterator[Diagnostic]:
         yield Diagnostic("E508", message, span, notes=notes, help=help, edits=_last_fc(section.graph, output, count))
     elif channels == 1:
         message = (
-            f"cross_entropy needs a score for each class, at least two; the network's output has shape {output.type}"
+            f"{loss.kind} needs a score for each class, at least two; the network's output has shape {output.type}"
         )
         labels_only = data.has_labels_only or data.labels is not None
         help = "end with one output per class" if labels_only else _ONE_SCORE

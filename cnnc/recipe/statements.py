@@ -17,7 +17,7 @@ from cnnc.core.arguments import (
     Whole,
     arg,
 )
-from cnnc.data.catalog import MAX_RATE, OPTIONS, RATE, READ_FROM_FILES
+from cnnc.data.catalog import MAX_RATE, MAX_SECONDS, OPTIONS, RATE, READ_FROM_FILES
 from cnnc.recipe.declaration import TrainStatement, register
 
 
@@ -111,7 +111,7 @@ class Data(TrainStatement):
         help="sample rate of recordings, to which others are resampled (default: 16000)",
     )
     seconds: float | None = arg(
-        Real(0, open_below=True),
+        Real(0, MAX_SECONDS, open_below=True),
         default=None,
         unit="seconds",
         help="duration of each recording (default: that of the network's input, its samples divided by the rate)",
@@ -140,6 +140,12 @@ class Data(TrainStatement):
         return {**said, "rate": self.sample_rate} if self.name == "audio" else said
 
     @property
+    def reader_options(self) -> dict[str, Any]:
+        """The arguments that only some kinds of data take, where they are given, as the fields of `cnnc.data.Request`."""
+        given = {_FIELDS.get(name, name): getattr(self, name) for name in OPTIONS}
+        return {field: value for field, value in given.items() if value is not None}
+
+    @property
     def sample_rate(self) -> int:
         """The sample rate of recordings in Hz."""
         return self.rate or RATE
@@ -155,6 +161,10 @@ class Data(TrainStatement):
         if self.labels is not None:
             return "example"  # of one image or of several
         return READ_FROM_FILES[self.name].item if self.name in READ_FROM_FILES else "image"
+
+
+_FIELDS = {"range": "value_range", "classes": "class_names"}
+"""The fields of `cnnc.data.Request` for arguments of `data` that have another name there."""
 
 
 class _Number(TrainStatement):

@@ -77,7 +77,9 @@ class Checkpoint:
     `file` is the name of the source file and `source` its text, `includes` the text of included files by name.
     `settings` are those of the command line (`--set`), `sizes` the sizes of symbols in training. `weights` and `slots`
     are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
-    are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty. `dataset` is `arrays` where a program gave the data in place of those of the train section.
+    are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights
+    were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty. `dataset` is `arrays` where
+    a program gave the data in place of those of the train section.
     """
 
     file: str

@@ -59,8 +59,8 @@ def open_data(
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
-    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was read. Words are numbered by the `vocabulary` of a trained network, where given.
-    Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
+    `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was
+    read. Words are numbered by the `vocabulary` of a trained network, where given. Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
     from cnnc.data import Request, arrays, load
 
@@ -79,19 +79,10 @@ def open_data(
         "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
         "vocabulary": tuple(vocabulary),
         "download": download,
-        "label": recipe.data.label or (),
-        "index": recipe.data.index or (),
-        "header": recipe.data.header,
-        "decimal": recipe.data.decimal,
-        "rate": recipe.data.sample_rate,
-        "background": recipe.data.background,
-        "value_range": recipe.data.range,
         "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,
         "output": output.type,
-        "labels": recipe.data.labels,
-        "masks": recipe.data.masks,
-        "colours": recipe.data.colours or (),
-        "class_names": recipe.data.classes or (),
+        **recipe.data.reader_options,
+        "rate": recipe.data.sample_rate,
     }
     if isinstance(source, Mapping):
         return arrays.read(Request(report=report, **facts), source)
@@ -106,7 +97,8 @@ def start(
     `engine` computes its steps, by default with NumPy.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
+    CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()

@@ -47,7 +47,7 @@ def are_probabilities(loss: Loss, target: Any) -> bool:
 
 
 def compute_loss(loss: Loss, activations: Array, target: Array) -> LossValue:
-    """The loss of a batch. Losses that name layers in `before` take scores, the input of such a layer."""
+    """The loss of a batch. Losses with `included_layers` take scores, the input of such a layer."""
     return LOSSES[type(loss)](loss, activations, target)
 
 

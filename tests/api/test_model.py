@@ -107,6 +107,7 @@ def test_gradients_are_those_of_the_loss(model: cnnc.Model) -> None:
         (np.full(6, 3), "found the label 3; softmax1 has 3 classes"),
         (np.full(6, -1), "found the label -1"),
         (np.zeros(6), "compares with labels, found float64"),
+        (np.full(6, "cat"), "compares with numbers, found <U3"),
         (np.zeros(5, int), "holds 5 examples, the input 6"),
         (np.zeros((6, 2), int), "E610"),
         ([np.zeros(6, int)] * 2, "compares with 1 target"),

@@ -99,6 +99,7 @@ def test_source_that_was_edited_is_not_replaced(cnnc: Cnnc, tmp_path: Path) -> N
         (("--training",), "E010"),
         (("-o", "net.onnx"), "E902"),
         (("-o", "/dev/stdout"), "E010"),
+        (("-o", "/"), "E010"),
         (("--outputs", "nothing"), "E010"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -17,8 +18,10 @@ import pytest
 from cnnc.cli.app import COMMANDS, app
 from cnnc.cli.completion import COMPLETERS
 from cnnc.cli.first_steps import FIRST_STEPS
+from cnnc.cli.man import ENVIRONMENT, EXIT_STATUSES
+from cnnc.diagnostics import Exit
 from tests.cli.conftest import Cnnc
-from tests.paths import MODELS
+from tests.paths import DOCS, MODELS
 
 Complete = Callable[[str], list[str]]
 
@@ -134,6 +137,15 @@ def test_the_manual_page(cnnc: Cnnc) -> None:
         [groff, "-man", "-Tutf8", "-ww", "-Kutf8"], input=page, capture_output=True, text=True, check=True
     )
     assert shown.stderr == ""
+
+
+def test_the_manual_page_has_the_statuses_and_variables_of_the_reference() -> None:
+    reference = (DOCS / "cli.md").read_text(encoding="utf-8")
+    assert [status for status, _ in EXIT_STATUSES] == sorted(Exit)
+    variables = re.findall(
+        r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", reference.partition("## Environment variables")[2], re.MULTILINE
+    )
+    assert [name for name, _ in ENVIRONMENT] == [each.replace("`", "") for each in variables]
 
 
 def test_cnnc_alone_says_what_to_do_first(cnnc: Cnnc) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cnnc.api.opened_data import open_kind
 from cnnc.core.tensor import TensorType
 from cnnc.data import load
 from cnnc.data.dataset import Dataset
@@ -201,6 +202,30 @@ def test_without_a_network_the_most_frequent_rate_and_length_count(tmp_path: Pat
     assert lines[0].startswith("recordings are read as 1x1000, 1 s at 1000 Hz")
     assert data.facts.modes == {"1000 Hz mono 16-bit": 7}
     assert data.facts.sizes == {"1 s": 6, "2 s": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["seconds=0.25"], "1x250, 0.25 s at 1000 Hz, the most frequent rate; a network file sets others"),
+        (["rate=2000"], "1x2000, 1 s at 2000 Hz, the most frequent length; a network file sets others"),
+        (["rate=2000", "seconds=0.25"], "1x500, 0.25 s at 2000 Hz"),
+    ],
+)
+def test_without_a_network_settings_say_rate_and_length(settings: list[str], expected: str, tmp_path: Path) -> None:
+    pytest.importorskip("soxr", reason="needs soxr")
+    folder = write_folder(tmp_path / "words", {"a": 3, "b": 3})
+    lines: list[str] = []
+    opened = open_kind("audio", str(folder), None, None, [f"train.data.{each}" for each in settings], lines.append)
+    assert lines[0] == f"recordings are read as {expected}"
+    assert expected.startswith("x".join(map(str, opened.training.inputs[0].shape[1:])))
+
+
+def test_a_length_of_too_many_samples_is_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "words", {"a": 3, "b": 3})
+    with pytest.raises(CnncError, match="at most 67,108,864") as error:
+        open_kind("audio", str(folder), None, None, ["train.data.seconds=1e6"], print)
+    assert error.value.diagnostics[0].help == "write seconds=67108"
 
 
 @pytest.mark.parametrize("shape", [(RATE,), (1, 20, 50)])

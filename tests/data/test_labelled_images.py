@@ -179,7 +179,7 @@ def test_shares_by_a_column_and_by_folders(tmp_path: Path) -> None:
         ("0,cat\n1,cow\n3,dog\n", TWO, "found 3 classes (cat, cow, dog); the network's output has 2"),
         ("f,x\n0,1\n1,two\n", {"output": TensorType((1,))}, "labels.csv:3: expected a number as x, found 'two'"),
         ("f,x,y,z\n0,1,2,3\n1,3,4,5\n", {"output": TensorType((2,))}, 'label=["x", "y"]'),
-        ("f,l\n0,a\n1,b\n", {**TWO, "label": ("m",)}, "there is no column m; the columns are f, l"),
+        ("f,l\n0,a\n1,b\n", {**TWO, "label": ("m",)}, "there is no column m\nthe columns are f, l"),
         ("f,l,split\n0,a,train\n1,b,holdout\n", TWO, "labels.csv:3: expected a share as split, found 'holdout'"),
         ("f,l\n0,a\n1,b\n", {**TWO, "inputs": (GREY, GREY), "input_names": ("l1", "r1")}, "takes 2 images (l1, r1)"),
         (
@@ -205,3 +205,12 @@ def test_missing_table(tmp_path: Path) -> None:
     folder = place(tmp_path, "", FOUR)
     assert "nothing.csv, which labels= names, does not exist" in refused(folder, labels="nothing.csv", **TWO)
     assert "found a folder" in refused(folder, labels="photos/a", **TWO)
+
+
+def test_columns_are_named_as_those_of_series(tmp_path: Path) -> None:
+    folder = place(
+        tmp_path, "File,Kind,Kinds\na/0.png,a,b\na/1.png,b,a\n2,a,b\n3,b,a\n", ["a/0.png", "a/1.png", "2.png", "3.png"]
+    )
+    data, _ = read(folder, **TWO, label=("kind",))
+    assert labels_by_image(data) == {0: "a", 1: "b", 2: "a", 3: "b"}
+    assert refused(folder, **TWO, label=("kinds2",)).endswith("there is no column kinds2\nwrite `Kinds`")

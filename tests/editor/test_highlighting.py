@@ -11,9 +11,13 @@ import pytest
 from pygments.token import Comment, Error, Keyword, Name, Number, String, Token, _TokenType
 
 from cnnc.diagnostics import Source
-from cnnc.editor.highlighting import LAYERS, SYNTAXES, TRAIN, textmate, vim, words
+from cnnc.editor.completion import _EXPECTED
+from cnnc.editor.describe import STATEMENTS
+from cnnc.editor.highlighting import FUNCTIONS, LAYERS, SYNTAXES, TRAIN, textmate, vim, words
 from cnnc.editor.pygments_lexer import CnnLexer
+from cnnc.language.assertions import BUDGETS, TOTALS
 from cnnc.language.parse import tokenize
+from cnnc.language.resolve import LANGUAGE_STATEMENTS
 from cnnc.ops import OPS
 from tests.commands import environment, run_in_process
 from tests.language.programs import MODELS
@@ -92,3 +96,10 @@ def test_the_command_prints_a_syntax(name: str, tmp_path: Path) -> None:
     done = run_in_process(["lsp", "--syntax", name], tmp_path, environment())
     assert done.returncode == 0
     assert done.stdout == SYNTAXES[name]()
+
+
+def test_every_statement_and_its_keys_are_described() -> None:
+    assert set(STATEMENTS) == set(LANGUAGE_STATEMENTS)
+    assert set(_EXPECTED["expect"]) == set(TOTALS)
+    assert set(_EXPECTED["budget"]) == set(BUDGETS)
+    assert FUNCTIONS == ("min", "max", "floor", "ceil", "round")

@@ -40,6 +40,9 @@ ROWS = [
     ("input 1x8; fc 3", 'data series "a.npz" label=last', "E517"),
     ("input 1x8x8; fc 3", 'data images "photos" header=true', "E517"),
     (CLASSIFIER, "data digits index=1", "E517"),
+    ("input 1x8x8; conv 2 k=1", f'{MASKS} colours=["", "#000000"]', "E203"),
+    ("input 1x1000; fc 2", 'data audio "words" seconds=1e308', "E203"),
+    ("input 1x1000; spectrogram window=100 hop=50 mels=8 rate=1e308; fc 2", 'data audio "words"', "E203"),
     ("input 1x8; fc 3", 'data series "a.npz"; loss mse', ""),
     ("input 1x8; fc 3", 'data npz "a.npz"; loss mse', ""),
     (WORDS, 'data text "a.tsv"; loss mse', "E515"),
@@ -169,3 +172,9 @@ def test_batches_that_are_too_large_or_too_small(
             edit = warning.help.split("`")[1]
             again = warnings_of(tmp_path / "again", layers, examples, edit)
             assert "W702" not in [d.code for d in again]
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
+def test_a_missing_score_names_the_loss_that_is_written(kind: str) -> None:
+    (error,) = check(f'input 1x8x8; fc 1; train {{ data images "photos"; loss {kind} }}').diagnostics
+    assert (error.code, error.message.partition(" ")[0]) == ("E508", kind)

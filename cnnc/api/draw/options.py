@@ -1,4 +1,4 @@
-"""The command line of `cnnc draw`, which every mode reads."""
+"""What `cnnc draw` and `cnnc.draw` are asked to draw, which every mode reads."""
 
 from __future__ import annotations
 

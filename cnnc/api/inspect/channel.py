@@ -1,6 +1,6 @@
 """`cnnc inspect`: what `LAYER[:CHANNEL]` names, the input that such a layer reads, and its strongest activations.
 
-In: the words of the command line. Out: layers, channels, and one search of the test set for all of them.
+In: the names as they were given. Out: layers, channels, and one search of the test set for all of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`cnnc inspect`: what all parts of the report read: the network, the inputs that the command line names, and the data.
+"""`cnnc inspect`: what all parts of the report read: the network, the inputs that the options name, and the data.
 
-In: the command line. Out: an `Inspection`, which reads the data set and each named file once, and the budgets that say how many
+In: `InspectOptions` and a network with weights. Out: an `Inspection`, which reads the data set and each named file once, and the budgets that say how many
 examples of the test set a part takes.
 """
 

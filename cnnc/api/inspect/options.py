@@ -1,4 +1,4 @@
-"""The command line of `cnnc inspect`, which every part of it reads."""
+"""What `cnnc inspect` and `cnnc.inspect` are asked to show, which every part of the report reads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cnnc.data import ignore_report
 
 
 class InspectOptions(NamedTuple):
-    """The command line of `cnnc inspect`, as typed; `data` may also be arrays. `report` receives notes."""
+    """The options, named as those of the command; `data` may also be arrays. `report` receives notes."""
 
     source: Path
     images: tuple[Path, ...] = ()

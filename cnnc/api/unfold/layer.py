@@ -1,6 +1,6 @@
 """`cnnc unfold RUN LAYER`: the sum behind one output of a layer of a network, from its weights and one example.
 
-In: the words of the command line. Out: a `LayerView`: pages and a JSON object about the same numbers.
+In: `Words`, from the command line or from `cnnc.unfold`. Out: a `LayerView`: pages and a JSON object about the same numbers.
 """
 
 from __future__ import annotations

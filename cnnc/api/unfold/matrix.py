@@ -1,4 +1,4 @@
-"""What `cnnc unfold` shows of a matrix and a kernel on the command line.
+"""What `cnnc unfold` shows of a matrix and a kernel.
 
 In: `TypedMatrices`, the options as they were typed. Out: the layer with its numbers and the page of the requested view, or CnncError E010
 in words of the options.
