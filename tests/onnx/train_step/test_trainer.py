@@ -140,9 +140,9 @@ def test_gradients_that_cancel_are_noise() -> None:
         sub a
         reshape 1x32
         global_pool l2
-        train { data npz "x.npz"; loss contrastive; optimizer adam lr=0.003; seed SEED }
+        train { data npz "x.npz"; loss contrastive; optimizer adam lr=0.01; seed SEED }
     """
-    for seed in (1, 4):  # beside one trainer in float32, these deviate by ten times what is allowed
+    for seed in (0, 3):  # beside one trainer in float32, these deviate by ten times what is allowed
         deviations = deviations_of(check(source.replace("SEED", str(seed)), name="net"), steps=3)
         assert [d for d in deviations.values() if not d.passes] == []
 
