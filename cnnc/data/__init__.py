@@ -47,7 +47,8 @@ class Request(Record):
 
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
     predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
-    files become pixels, and `rate` the sample rate of recordings in Hz (0: that of most files).
+    files become pixels, `rate` the sample rate of recordings in Hz (0: that of most files), and `seconds` their duration where no
+    input says it (None: that of most files).
 
     Of images: `labels` is the table that names them; `masks` is the folder of masks, `colours` their colours and `class_names` the
     names of their classes, both by class. `output` is the type of the output that targets are compared with.
@@ -72,6 +73,7 @@ class Request(Record):
     decimal: str | None = None
     target_values: int = 0
     rate: int = 0
+    seconds: float | None = None
     background: str | None = None
     value_range: tuple[float, float] | None = None
     output: TensorType | None = None

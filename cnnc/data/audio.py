@@ -113,7 +113,7 @@ def _shape(request: Request) -> Shape | None:
 
 
 def _most_frequent(request: Request, tree: FileTree, names: Sequence[str]) -> tuple[int, Shape]:
-    """The sample rate and shape of most recordings of a sample; those of the first case where none can be read."""
+    """The sample rate and shape of most recordings of a sample, or what the request says of them."""
     headers = []
     for n in range(0, len(names), max(1, len(names) // _SAMPLE)):
         try:
@@ -121,13 +121,17 @@ def _most_frequent(request: Request, tree: FileTree, names: Sequence[str]) -> tu
         except (NotRecording, CnncError):
             continue
     if not headers:
-        return RATE, (1, RATE)  # the reader says which files are not recordings
-    rate = Counter(header.rate for header in headers).most_common(1)[0][0]
+        return request.rate or RATE, (1, request.rate or RATE)  # the reader says which files are not recordings
+    rate = request.rate or Counter(header.rate for header in headers).most_common(1)[0][0]
     duration = Counter(round(header.frames * rate / header.rate) for header in headers).most_common(1)[0][0]
+    if request.seconds is not None:
+        duration = round(request.seconds * rate)
     length = max(1, min(duration, _LONGEST * rate))
     channels = Counter(header.channels for header in headers).most_common(1)[0][0]
     text = f"{format_shape((channels, length))}, {seconds_text(length, rate)} at {rate} Hz"
-    request.report(f"recordings are read as {text}, the most frequent rate and length; a network file sets others")
+    given = [name for name, value in (("rate", request.rate), ("length", request.seconds)) if not value]
+    why = f", the most frequent {' and '.join(given)}" if given else ""
+    request.report(f"recordings are read as {text}{why}; a network file sets others")
     return rate, (channels, length)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cnnc.api.opened_data import open_kind
 from cnnc.core.tensor import TensorType
 from cnnc.data import load
 from cnnc.data.dataset import Dataset
@@ -201,6 +202,18 @@ def test_without_a_network_the_most_frequent_rate_and_length_count(tmp_path: Pat
     assert lines[0].startswith("recordings are read as 1x1000, 1 s at 1000 Hz")
     assert data.facts.modes == {"1000 Hz mono 16-bit": 7}
     assert data.facts.sizes == {"1 s": 6, "2 s": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [(["rate=500"], (1, 500)), (["seconds=0.5"], (1, 500)), (["rate=2000", "seconds=2"], (1, 4000))],
+)
+def test_without_a_network_rate_and_seconds_count_where_they_are_given(
+    settings: list[str], shape: tuple[int, int], tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "words", {"a": 3, "b": 3})
+    opened = open_kind("audio", str(folder), None, None, [f"train.data.{each}" for each in settings], lambda line: None)
+    assert opened.training.inputs[0].shape[1:] == shape
 
 
 @pytest.mark.parametrize("shape", [(RATE,), (1, 20, 50)])
