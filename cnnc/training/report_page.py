@@ -15,6 +15,7 @@ from cnnc.core.intervals import interval_text
 from cnnc.recipe.metrics import decimals, finite, format_metric, metric_text
 from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts, next_steps, score_text
 from cnnc.report.confusion import Matrix
+from cnnc.training.checkpoint import metric_lines
 from cnnc.training.closing import closing_of_score
 from cnnc.training.objective import Score
 from cnnc.training.run import Run, RunResult
@@ -30,10 +31,8 @@ from cnnc.view.training_curves import TrainingRun, training_curves
 
 def closing_of_result(result: RunResult) -> Closing:
     """What a run that has ended tells; its curves are read from its folder, and missing where they are."""
-    from cnnc.training.run_folder import metrics_before
-
     assert result.test is not None
-    return closing_of_run(result.run, metrics_before(result.run), result.test, result.confusion)
+    return closing_of_run(result.run, metric_lines(result.run.folder), result.test, result.confusion)
 
 
 def closing_of_run(run: Run, lines: Sequence[str], score: Score, confusion: Matrix) -> Closing:
