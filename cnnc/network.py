@@ -261,6 +261,12 @@ def load(path: Path | str, settings: Sequence[str] = (), at: Mapping[str, int] |
     if not isinstance(path, str | Path):
         raise TypeError(f"cnnc.load: path is {_kind(path)}; expected a path or a string, as in {call}")
     _require_kinds("cnnc.load", call, settings, at=at)
+    if isinstance(path, str) and "\n" in path:
+        first = path.strip().splitlines()[0] if path.strip() else ""
+        help = "cnnc.check(text) reads the source of a network"
+        raise CnncError.of(
+            "E901", f"cannot read {first!r}...: expected the path of a file, found several lines", help=help
+        )
     path = Path(path)
     return check(read_source(path), name=str(path), settings=settings, at=at, root=path.parent)
 

@@ -68,6 +68,8 @@ def test_load_of_what_is_not_there(tmp_path: Path) -> None:
         cnnc.load(tmp_path / "nowhere.cnn")
     assert [d.code for d in caught.value.diagnostics] == ["E901"]
     assert "nowhere.cnn" in str(caught.value)
+    with pytest.raises(cnnc.CnncError, match=r"found several lines\n.*cnnc\.check\(text\) reads the source"):
+        cnnc.load(TEXT)
 
 
 def test_check_gives_diagnostics_as_data() -> None:
