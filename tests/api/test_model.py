@@ -294,6 +294,8 @@ def test_a_network_is_built_in_python() -> None:
     assert (error.code, error.span and error.span.line) == ("E302", 4)
     with pytest.raises(cnnc.CnncError, match="another builder"):
         wrong.relu(gate)
+    with pytest.raises(cnnc.CnncError, match="another builder"):
+        wrong.relu(cnnc.Builder("Other").input(1, 8, 8))  # which has as few layers
     with pytest.raises(cnnc.CnncError, match="two layers or more"):
         build.add(x)
 
