@@ -5,6 +5,7 @@ In: a network, or the words of `cnnc data`. Out: `OpenedData`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,8 +90,13 @@ def open_kind(
     from cnnc.training.loop import training_and_validation
 
     recipe = _recipe(kind, settings)
+    for name in ("labels", "masks"):
+        if getattr(recipe.data, name) is not None:
+            message = f"{name}= needs a network file, whose input and output say what the images and targets become"
+            help = f"write `train {{ data images {json.dumps(path)} {name}=... }}` into a network file, and `cnnc data FILE`"
+            raise CnncError.of("E010", message, help=help)
     options = recipe.data.reader_options
-    if recipe.losses[0].compares_with == "values":
+    if recipe.losses[0].compares_with == "values" and not recipe.losses[0].of_input:
         options["target_values"] = len(recipe.data.label or ()) or 1
     if kind in KNOWN:
         require_no(size, "--input", IMAGES)

@@ -14,7 +14,9 @@ from typing import Any
 from cnnc.core.terminal import width_of
 from cnnc.data import ignore_report
 from cnnc.diagnostics import Diagnostic, render
+from cnnc.recipe.losses import BALANCED
 from cnnc.recipe.metrics import decimals, format_metric, metric_text
+from cnnc.recipe.recipe import require_recipe
 from cnnc.report.table import human_bytes
 from cnnc.training.run import Callback, Epoch, Run
 
@@ -71,6 +73,16 @@ def _write(stream: Any, line: str) -> None:
     stream.flush()
 
 
+def _computed_weights(run: Run) -> Iterable[str]:
+    """The numbers in place of `balanced`, as a source states them: `loss cross_entropy: weights=balanced is [0.5, 2.5]`."""
+    written_recipe = require_recipe(run.network.recipe, run.network.name)
+    for written, computed in zip(written_recipe.losses, run.recipe.losses, strict=True):
+        if written.balance == BALANCED and isinstance(computed.balance, tuple):
+            (name,) = (spec.name for spec in written.arguments if getattr(written, spec.name) == BALANCED)
+            numbers = ", ".join(f"{number:.6g}" for number in computed.balance)
+            yield f"loss {written.kind}: {name}={BALANCED} is [{numbers}]"
+
+
 class TrainingProgress(Callback):
     """Shows speed and remaining time during an epoch (on a terminal), and reports one line after each epoch."""
 
@@ -88,6 +100,8 @@ class TrainingProgress(Callback):
             f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {run.noun}, "
             f"{len(run.validation):,} validation {run.noun}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
         )
+        for line in _computed_weights(run):
+            self._report(line)
         p = run.progress
         if p.epoch or p.step:
             if p.epoch >= run.recipe.epochs:

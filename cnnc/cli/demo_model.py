@@ -296,7 +296,7 @@ def _facts(session: Session, content: bytes, source: Path) -> Iterator[tuple[str
         yield "data set", str(facts.data.get("path") or facts.data.get("name"))
     test = facts.trained.get("test") or {}
     metric = str(facts.trained.get("metric", ""))
-    if isinstance(test.get("right"), int) and isinstance(test.get("total"), int):
+    if metric == "accuracy" and isinstance(test.get("right"), int) and isinstance(test.get("total"), int):
         yield "test", f"{test['right']:,} of {test['total']:,} right"
     elif isinstance(test.get(metric), int | float):
         yield "test", f"{metric} {test[metric]:.4g}"

@@ -260,7 +260,8 @@ class Huber(ValueLoss):
 class Bce(ValueLoss):
     """Binary cross-entropy of the output's sigmoid; each element is a probability, with a target from 0 to 1.
 
-    After a final sigmoid, the loss is computed from the logits before it, so it cannot overflow.
+    After a final sigmoid, the loss is computed from the logits before it, so it cannot overflow. Without one, metrics
+    compare the sigmoid of the output with the target.
     """
 
     kind = "bce"

@@ -204,8 +204,9 @@ def trained(model: Data) -> str:
         parts.append("at " + ", ".join(f"{symbol}={size}" for symbol, size in sizes.items()))
     test = run.get("test")
     if test:
-        of = f" ({test['right']:,} of {test['total']:,})" if test.get("right") else ""
-        interval = test.get("accuracy_interval") if run["metric"] == "accuracy" else None
+        is_accuracy = run["metric"] == "accuracy"
+        of = f" ({test['right']:,} of {test['total']:,})" if is_accuracy and test.get("right") else ""
+        interval = test.get("accuracy_interval") if is_accuracy else None
         reach = f", 95% interval {interval_text(interval)}" if interval else ""
         parts.append(f"test {run['metric']} {_shown(run, test.get(run['metric']))}{of}{reach}")
     whole = "" if model["whole"] else " (of the complete network)"

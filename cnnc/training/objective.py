@@ -328,8 +328,8 @@ class Objective:
         """Counts a batch on the first loss that compares with what the metric compares with."""
         term = self.term_by_target[metric_named(metric).compares_with]
         outputs, target = trace.values[term.node.name], self._target(term, trace.values, targets)
-        if term.loss.compares_with == "values" and term.node is not term.output:
-            outputs = OUTPUTS[term.output.op.keyword](outputs)
+        if term.loss.compares_with == "values":
+            outputs = after_included_layer(term.loss, outputs)
         counter.add(measured_outputs(term.loss, outputs), target, term.loss.ignored_label)
 
     def batches(self, examples: Split) -> Iterator[tuple[Feeds, tuple[Array, ...]]]:
@@ -371,6 +371,11 @@ SCORES: dict[str, Callable[[Array], Array]] = {
 
 OUTPUTS: dict[str, Callable[[Array], Array]] = {"sigmoid": logistic}
 """For each layer that a loss on values may include: its output from its input, for the metrics."""
+
+
+def after_included_layer(loss: Loss, activation: Array) -> Array:
+    """What a loss on values compares with the target: of scores their sigmoid, whether or not the network ends in one."""
+    return OUTPUTS[loss.included_layers[0]](activation) if loss.included_layers else activation
 
 
 def _scores(term: Term, name: str, activation: Array) -> Array:

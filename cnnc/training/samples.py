@@ -18,7 +18,7 @@ from cnnc.data.dataset import Split
 from cnnc.graph.graph import Node
 from cnnc.ops.activation import Softmax
 from cnnc.ops.dense import Input
-from cnnc.training.objective import OUTPUTS, Term, feeds_of
+from cnnc.training.objective import Term, after_included_layer, feeds_of
 from cnnc.training.run import Run
 from cnnc.view.inspect.examples import NUMBERS, class_pixels, example_pixels, numbers_line, sentence
 from cnnc.view.live.moment import Sample, SamplePrediction, Series, Shown
@@ -67,9 +67,7 @@ class SampleSet:
     def _output(self, output: Array, number: int) -> Shown:
         if self.term.loss.compares_with == "labels":
             return class_pixels(output.argmax(0), len(output))
-        if self.term.node is not self.term.output:
-            output = OUTPUTS[self.term.output.op.keyword](output)
-        shown, sample = _values(output), self.shown[number]
+        shown, sample = _values(after_included_layer(self.term.loss, output)), self.shown[number]
         expected = sample.shown if sample.target is None else sample.target
         if isinstance(shown, Series) and isinstance(expected, Series):
             return shown._replace(low=expected.low, high=expected.high)

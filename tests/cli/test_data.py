@@ -178,6 +178,7 @@ REFUSED = {
     "npz p.cnn": ("E602", ""),
     "images photos --input 3x4": ("E010", "`--input 3x64x64`"),
     "series p.cnn --input 1x4x4": ("E010", "leave --input out"),
+    'images photos --set train.data.masks="m"': ("E010", 'data images "photos" masks=...'),
     "images photos --set width=3": ("E010", "write, for example, `--set train.data.label=last`"),
     "images photos --set train.data.header=true": ("E517", "leave header= out"),
     "images photos --set train.data.colour=white": ("E201", ""),

@@ -390,6 +390,18 @@ def test_a_card_says_what_int8_cost(changed: dict[str, Any] | None, held: str, t
     assert held in card(describe(tmp_path / "small.onnx"), network.summary())
 
 
+def test_counts_of_right_answers_belong_to_the_accuracy_only(tmp_path: Path) -> None:
+    network = check("net Small; input 4; fc 3", "small.cnn")
+    graph = network.require_graph()
+    trained = {"epochs": 3, "best_epoch": 3, "judged_by": "validation", "metric": "macro_f1", "best": 0.41}
+    trained["test"] = {"right": 4, "total": 8, "macro_f1": 0.4333}
+    facts = metadata(network, graph, VERSIONS, trained=trained)
+    onnx.save(emit(graph, initialize(graph, 0), facts), tmp_path / "small.onnx")
+    page = card(describe(tmp_path / "small.onnx"), network.summary())
+    assert "test macro_f1 43.33%" in page
+    assert "4 of 8" not in page
+
+
 def test_the_interval_of_the_test_score_is_in_the_card(tmp_path: Path) -> None:
     network = check("net Small; input 4; fc 3", "small.cnn")
     graph = network.require_graph()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.api.progress import TrainingProgress
 from cnnc.core.arrays import Array
 from cnnc.data.dataset import Dataset, Split
 from cnnc.diagnostics import CnncError
@@ -129,3 +130,15 @@ def test_the_edit_for_weights_that_do_not_fit_works(train: str, code: str) -> No
 def test_classes_that_weights_name_in_other_frameworks() -> None:
     (diagnostic,) = check("input 1x8x8\nfc 10\ntrain { data digits; loss ce class_weight=balanced }").diagnostics
     assert [edit.text for edit in diagnostic.edits] == ["loss cross_entropy weights=balanced"]
+
+
+@pytest.mark.parametrize(("loss", "argument"), [("cross_entropy", "weights"), ("focal", "alpha")])
+def test_the_numbers_in_place_of_balanced_are_printed_as_a_source_takes_them(loss: str, argument: str) -> None:
+    lines: list[str] = []
+    run = started(f"{loss} {argument}=balanced")
+    TrainingProgress(lines.append, list, with_bar=False).on_start(run)
+    (numbers,) = (
+        line.partition(" is ")[2] for line in lines if line.startswith(f"loss {loss}: {argument}=balanced is [")
+    )
+    taken = started(f"{loss} {argument}={numbers}").recipe.losses[0].balance
+    assert taken == pytest.approx(run.recipe.losses[0].balance, rel=5e-6)  # six digits are printed

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
+from cnnc.data.dataset import Dataset, Split
+from cnnc.network import check
 from cnnc.recipe.losses import L1, Bce, Contrastive, CrossEntropy, Focal, Huber, Loss, Mse, balanced_weights
+from cnnc.reference.initializers import initialize
 from cnnc.training.losses import averaged_count, compute_loss, cross_entropy, measured_outputs
+from cnnc.training.objective import Objective, Score
 from tests.training.statement_cases import LOSSES
 
 
@@ -256,3 +260,17 @@ def test_losses_of_parts_of_a_batch_add_up(loss: Loss) -> None:
         if len(target[part])
     )
     assert found == pytest.approx(whole, rel=1e-12)
+
+
+def test_metrics_of_bce_compare_probabilities_with_or_without_a_final_sigmoid() -> None:
+    x = np.linspace(-3, 3, 24, dtype=np.float32).reshape(12, 2)
+    split = Split.of(x, (x > 0).astype(np.float32))
+
+    def score(end: str) -> Score:
+        network = check(f'input 2\nfc 2 weights=[[5, 0], [0, 5]] biases=0{end}\ntrain {{ data npz "x.npz"; loss bce }}')
+        graph, recipe = network.require_graph(), network.recipe
+        assert recipe is not None
+        return Objective(graph, recipe, Dataset("npz", (), split, split)).evaluate(initialize(graph, 0), split)
+
+    assert score("").metric == "mse"
+    assert score("").result == score("\nsigmoid").result < 0.1

@@ -81,7 +81,7 @@ def read_shifts(text: str, width: int) -> tuple[int, ...]:
     largest = min(6, width - 1)
     match = re.fullmatch(r"\s*(\d{1,9})\s*(?:\.\.\s*(\d{1,9})\s*)?", text, re.ASCII)
     if match is None or (match[2] is not None and int(match[2]) < int(match[1])):
-        message = f"--shift {text}: expected A..B, whole numbers of pixels with A at most B"
+        message = f"--shift {text}: expected A..B, whole numbers of pixels from 0 with A at most B"
         raise CnncError.of("E010", message, help=f"write `--shift 0..{largest}`")
     first, last = int(match[1]), int(match[2] or match[1])
     _require_smaller((last,), width)

@@ -104,7 +104,7 @@ def require_numbers(recipe: Recipe) -> None:
             message = (
                 f"{name}={BALANCED} of {loss.kind} depends on the training data, which the step graph does not have"
             )
-            help = f"write the numbers that `cnnc train` prints, such as `{name}=[1, 5]`"
+            help = f"write the list that `cnnc train` prints behind `{name}={BALANCED} is` in place of `{BALANCED}`"
             raise CnncError.of("E810", message, span=recipe.spans.get("loss"), help=help)
 
 
@@ -195,8 +195,8 @@ def add_metrics(
         term = kinds[metric.compares_with]
         with e.stage(term.node, "metric"):
             outputs = e.tensor(term.node.name)
-            if term.loss.compares_with == "values" and term.node is not term.output:
-                outputs = e.new(OUTPUTS[term.output.op.keyword], outputs)
+            if term.loss.compares_with == "values" and term.loss.included_layers:
+                outputs = e.new(OUTPUTS[term.loss.included_layers[0]], outputs)
             outputs = measured_outputs(e, term.loss, outputs)
             target = _target_tensor(e, term, targets)
             if _are_probabilities(target, targets):
