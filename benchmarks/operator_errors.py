@@ -34,6 +34,7 @@ IMAGES = (
     "layer_norm", "instance_norm", "group_norm groups=2", "lrn size=3 alpha=1", "lrn size=4 alpha=1", "global_pool avg",
     "global_pool l2", "pool l2 k=3", "pool lp k=3 norm=3", "pool avg k=5", "pool weighted k=5", "upsample 2 mode=bilinear",
 )  # fmt: skip
+WAVEFORMS = ("spectrogram window=64 hop=32", "spectrogram window=400 hop=160 mels=40")
 MEANS_AND_DEVIATIONS = ((0, 1), (10, 1), (100, 1), (3, 0.01), (0, 1e-4), (0, 100), (0, 1e-25))
 LENGTHS = (1, 3, 7, 16, 1003)
 
@@ -106,6 +107,8 @@ def all_measured(
         yield measure(layer, distributed_inputs([(3,), (64,), (1003,)]), opsets)
     for layer in IMAGES:
         yield measure(layer, distributed_inputs(image_shapes), opsets)
+    for layer in WAVEFORMS:
+        yield measure(layer, distributed_inputs([(1, 800), (2, 4000)]), opsets)
 
 
 def main() -> None:

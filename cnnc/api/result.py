@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from cnnc.api.model import Model
-from cnnc.core.files import read_bytes
 from cnnc.recipe.metrics import format_metric
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.objective import Score
@@ -97,11 +96,7 @@ class Result:
     @property
     def rows(self) -> tuple[dict[str, float | None], ...]:
         """The metrics of all epochs, one dict each, by the names of metrics.jsonl. Raises CnncError E901."""
-        path = self.folder / "metrics.jsonl"
-        lines = (
-            read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines() if path.exists() else []
-        )
-        return tuple(json.loads(line) for line in lines)
+        return tuple(json.loads(line) for line in checkpoints.metric_lines(self.folder))
 
     @property
     def metrics(self) -> Any:

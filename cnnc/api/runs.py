@@ -33,8 +33,9 @@ Data = Path | Mapping[str, Array] | None
 
 
 def usual_folder(network: Network) -> Path:
-    """Where a run of this network is written if nothing else is said: runs/NAME."""
-    return Path("runs") / Path(network.source.name).stem.strip("<>")
+    """Where a run of this network is written if nothing else is said: runs/NAME, by its file or, without a file, its name."""
+    file = network.source.name
+    return Path("runs") / (network.name if file == "<string>" else Path(file).stem.strip("<>"))
 
 
 @contextmanager

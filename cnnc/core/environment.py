@@ -17,6 +17,7 @@ EXTRAS = {
     "audio": "recordings",
     "images": "image files",
     "live": "cnnc train --live",
+    "lsp": "cnnc lsp",
     "tensorboard": "TensorBoard logs of a run",
     "torch": "cnnc train --engine torch",
 }

@@ -90,8 +90,7 @@ def _with_plain_numbers(request: Request, table: ImageTable, columns: Sequence[i
     try:
         found = find_number_format([[row.cells[n] for n in columns] for row in table.rows], request.decimal)
     except AmbiguousNumbers as ambiguous:
-        help = "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits"
-        raise bad_file(table.source, f"{ambiguous} may be two numbers", help) from ambiguous
+        raise bad_file(table.source, f"{ambiguous} may be two numbers", ambiguous.help) from ambiguous
     if found.is_plain:
         return table
     for finding in found.findings():

@@ -3,6 +3,7 @@
     photos/cat/1.jpg  photos/dog/1.jpg                        a random part becomes the test split
     photos/train/cat/1.jpg  photos/test/cat/1.jpg             given shares: train or training; val, valid or validation;
                                                               test or testing; in any case
+    photos/1.jpg                                              where nothing needs labels, as for an autoencoder
 
 In: a `Request` with the path and the type of the network's input. Out: a `Dataset` of uint8 images (N, C, H, W) in the
 size of that input, grey or RGB by its channels. Classes are the names of the folders, sorted. Subfolders of a class
@@ -36,6 +37,7 @@ from cnnc.data.splits import report_classes, require_classes, split_off_test
 from cnnc.diagnostics import CnncError
 
 _SHOWN = 3
+_LABELS = 'labels in a table need `labels="labels.csv"`, and masks `masks="masks"`'
 REPORT_FROM = 2000
 """Decoding this many files takes long enough to be announced."""
 
@@ -46,7 +48,7 @@ def read(request: Request) -> Dataset:
     shape = image_shape(request)
     require_pillow()
     tree = open_tree(path)
-    layout = folder_layout(tree)
+    layout = folder_layout(tree, needs_classes=bool(request.classes or request.target_values))
     for folder in layout.unread:
         request.report(f"{tree.display_name(folder)} is not read: training reads {layout.train}")
     classes = tuple(layout.classes)
@@ -61,16 +63,21 @@ def read(request: Request) -> Dataset:
     report_skipped(request, path, layout.names, scan.skipped)
     report_unread(request, tree, layout)
     report_conversions(request, path, scan, shape)
-    report_classes(request, path, classes, labels)
-    all_images = Split.of(images, layout.labels).select(decodable)
+    if layout.has_classes:
+        report_classes(request, path, classes, labels)
+    else:
+        help = "" if request.output else f", as `loss mse target=input` takes them; {_LABELS}"
+        request.report(f"{path}: no folders of classes: {_count(len(labels))} without labels{help}")
+        classes = ()
+    all_images = Split((images,), (layout.labels,) if classes else ()).select(decodable)
     facts = read_facts(path, layout.names, scan, unread_files(tree, layout))
     if not layout.given:
-        train, test = split_off_test(request, path, all_images, labels)
+        train, test = split_off_test(request, path, all_images, labels if classes else None)
         return Dataset("images", classes, train, test, facts=facts)
     for n, given in layout.given.items():
         if not np.any(shares == n):
             raise bad_file(tree.display_name(given), f"expected {SHARES[n]} images, found none")
-    train, validation, test = given_shares(request, path, classes, all_images, labels, shares)
+    train, validation, test = given_shares(request, path, classes, all_images, labels if classes else None, shares)
     return Dataset("images", classes, train, test, facts=facts, validation=validation)
 
 
@@ -78,7 +85,7 @@ def image_files(request: Request) -> tuple[FileTree, tuple[str, ...]]:
     """The files that `read` would decode, and their names. Raises CnncError E602, E603, and E906 without Pillow."""
     require_pillow()
     tree = open_tree(locate(request, "images", "photos"))
-    return tree, folder_layout(tree).names
+    return tree, folder_layout(tree, needs_classes=False).names
 
 
 def image_shape(request: Request) -> Shape:
@@ -102,7 +109,7 @@ class FolderLayout(NamedTuple):
     """All files in order, training first; `labels` and `shares`, indices into `SHARES`, describe each. `unclassified` counts the others.
 
     `classes` maps class names to folders; `train` is the folder of training, `given` maps the indices of the other shares to theirs;
-    `unread` are folders that are not read.
+    `unread` are folders that are not read. Images without folders of classes have one class, named "".
     """
 
     names: tuple[str, ...]
@@ -114,24 +121,29 @@ class FolderLayout(NamedTuple):
     unread: tuple[str, ...]
     unclassified: int
 
+    @property
+    def has_classes(self) -> bool:
+        return "" not in self.classes
 
-def folder_layout(tree: FileTree, item: str = "image") -> FolderLayout:
-    """Finds the classes and their files, each an `item`. Raises CnncError E602 where there are none."""
+
+def folder_layout(tree: FileTree, item: str = "image", needs_classes: bool = True) -> FolderLayout:
+    """Finds the classes and their files, each an `item`. Raises CnncError E602 where there are none but `needs_classes`."""
     within = _folders(tree)
     root = _root(within)
     folders = within[root]
-    found = _share_folders(tree, within, folders)
-    train = root
+    found = _share_folders(tree, within, folders, needs_classes)
+    train, inner = root, dict[str, str]()
     unread: tuple[str, ...] = ()
     if TRAINING in found:
         unread = tuple(folders[name] for name in folders if name not in found.values())
         inner = {share: _within_itself(within, folders[name]) for share, name in found.items()}
         train = inner[TRAINING]
+    if not within[train] and tree.files and not needs_classes:
+        within = {**within, **{folder: {"": folder} for folder in (train, *inner.values()) if not within[folder]}}
     classes = within[train]
     if not classes:
-        help = 'labels in a table need `labels="labels.csv"`, and masks `masks="masks"`' if item == "image" else ""
         message = f"expected one folder of {item}s per class, found none"
-        raise bad_file(tree.display_name(train), message, help)
+        raise bad_file(tree.display_name(train), message, _LABELS if item == "image" else "")
     _require_classes(tree, within, classes)
     given = {n: inner[share] for n, share in enumerate(SHARES) if n and share in found}
     class_index = {name: n for n, name in enumerate(classes)}
@@ -153,7 +165,9 @@ def folder_layout(tree: FileTree, item: str = "image") -> FolderLayout:
     return FolderLayout(tuple(names), *arrays, classes, train, given, unread, unclassified)
 
 
-def _share_folders(tree: FileTree, within: dict[str, dict[str, str]], folders: dict[str, str]) -> dict[str, str]:
+def _share_folders(
+    tree: FileTree, within: dict[str, dict[str, str]], folders: dict[str, str], needs_classes: bool
+) -> dict[str, str]:
     """The shares that folders side by side are, with the names of these folders; {} where the folders are classes.
 
     Raises CnncError E602 where they can be neither.
@@ -163,9 +177,11 @@ def _share_folders(tree: FileTree, within: dict[str, dict[str, str]], folders: d
     if TRAINING in found:
         return found
     if TRAINING in named_shares(list(folders)) and all(share_of(name) for name in folders):
+        if not needs_classes and not with_subfolders:
+            return named_shares(list(folders))
         train = named_shares(list(folders))[TRAINING]
         message = "is a share, and expected one folder of images per class in it, found none"
-        raise bad_file(tree.display_name(folders[train]), message)
+        raise bad_file(tree.display_name(folders[train]), message, _LABELS)
     inner = {name: _within_itself(within, folder) for name, folder in folders.items()}
     repeating = _repeating(within, inner)
     if not repeating:
@@ -232,6 +248,8 @@ def _folders(tree: FileTree) -> dict[str, dict[str, str]]:
 
 def files_below(tree: FileTree, folder: str) -> tuple[str, ...]:
     """The files below a folder, at any depth, in order of their names."""
+    if not folder:
+        return tree.files
     begin, end = bisect_left(tree.files, f"{folder}/"), bisect_left(tree.files, f"{folder}0")  # 0 follows / in ASCII
     return tree.files[begin:end]
 
@@ -248,7 +266,9 @@ def require_examples(
     for label, count in enumerate(np.bincount(labels, minlength=len(classes))):
         if not count:
             folder = layout.classes[classes[label]]
-            first = next((n for n in sorted(skipped) if layout.names[n].startswith(f"{folder}/")), None)
+            first = next(
+                (n for n in sorted(skipped) if layout.names[n].startswith(f"{folder}/" if folder else "")), None
+            )
             why = "" if first is None else f" ({PurePosixPath(layout.names[first]).name}: {skipped[first]})"
             raise bad_file(tree.display_name(folder), f"expected at least one {item}, found none{why}")
 

@@ -272,9 +272,9 @@ class ColumnType(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _require_numbers(array: ArrayHeader) -> None:
+def _require_numbers(array: ArrayHeader, help: str = "") -> None:
     if array.dtype.kind not in _NUMBER_KINDS:
-        raise bad_file(array.where, f"expected numbers, found {array.dtype}")
+        raise bad_file(array.where, f"expected numbers, found {array.dtype}", help)
     if not array.shape:
         raise bad_file(array.where, "expected an array of examples, found a single number")
 
@@ -302,7 +302,8 @@ def _input(array: ArrayHeader, expected: TensorType | None) -> ColumnType:
 
 
 def _target(array: ArrayHeader) -> ColumnType:
-    _require_numbers(array)
+    numbered = f"number the labels: classes, {array.name} = np.unique({array.name}, return_inverse=True)"
+    _require_numbers(array, numbered if array.dtype.kind == "U" else "")
     shape = array.shape[1:]
     if not array.whole_numbers:
         return ColumnType("float32", shape or (1,))

@@ -23,7 +23,12 @@ _SAMPLE = 300
 
 
 class AmbiguousNumbers(Exception):
-    """A cell that may be two numbers, such as `1,234`."""
+    """A cell that may be two numbers, such as `1,234`; `help` says how to decide."""
+
+    help = (
+        "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits, after the path "
+        "or as `--set train.data.decimal=comma`"
+    )
 
 
 class NumberFormat(NamedTuple):

@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,6 +82,9 @@ def read_file(path: Path, specs: Sequence[InputSpec]) -> PredictionInputs:
 
     Raises CnncError E008, E602, E608, E901, E906.
     """
+    if path.is_dir():
+        help = f"name the files in it: {quote(str(path))}/*"
+        raise CnncError.of("E901", f"cannot read {path}: is a directory", help=help)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from cnnc.data.npz import read_arrays
@@ -273,10 +277,15 @@ def as_batch(array: NDArray[Any], where: str, spec: InputSpec, batch: bool = Fal
     elif grey and array.ndim == rank and _matches(array.shape[1:], spec.shape[1:]):
         array = array[:, None]
     if array.ndim != rank + 1 or not _matches(array.shape[1:], spec.shape):
-        found = "x".join(map(str, array.shape))
-        raise CnncError.of(
-            "E608", f"{where} holds {found or 'one number'}; the network takes {spec}, or a batch of these"
+        found = "x".join(map(str, array.shape)) or "one number"
+        last_first = array.shape[-1:] + array.shape[-rank:-1]
+        help = (
+            "put the channels first: np.moveaxis(array, -1, -3)"
+            if rank == 3 and _matches(last_first, spec.shape)
+            else ""
         )
+        message = f"{where} holds {found}; the network takes {spec}, or a batch of these"
+        raise CnncError.of("E608", message, help=help)
     if not len(array):
         raise CnncError.of("E608", f"{where} has no examples")
     _require_legal(array, where, spec)

@@ -266,7 +266,7 @@ def read_unlabelled(
 def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, wanted: Wanted) -> TableLayout:
     """The layout of a table for prediction."""
     labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
-    if wanted != NOTHING_WANTED and len(sample[0]) == columns:
+    if len(sample[0]) == columns and (wanted != NOTHING_WANTED or columns > length):
         layout = find_unlabelled(labelled, length, wanted)
         if layout is not None:
             return layout
@@ -281,8 +281,7 @@ def _table(
     try:
         number_format = find_number_format([cells for _, cells in begin], decimal)
     except AmbiguousNumbers as error:
-        help = "write `decimal=comma` if the comma stands before decimals, or `decimal=point` if it groups digits"
-        raise bad_file(path, f"{error} may be two numbers", help) from error
+        raise bad_file(path, f"{error} may be two numbers", error.help) from error
     for finding in number_format.findings():
         report(f"{path}: {finding}")
     if number_format.is_plain:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-FRESH_OUTPUT = (Add, BatchNorm, Conv, ConvTranspose, Local)
+FRESH_OUTPUT = (Add, BatchNorm, Conv, ConvTranspose, Local, Spectrogram)
 """The ops whose output in training is new memory that a relu may overwrite; tests compare it with cnnc.reference."""
 
 

@@ -28,7 +28,8 @@ class Data(TrainStatement):
     By name: digits (comes with cnnc), mnist, fashion_mnist, cifar10. Your own files, with a path in quotes, relative to the
     current folder, to --data or to CNNC_DATA:
 
-    - images: a folder or .zip, photos/cat/1.jpg; with shares, photos/train/cat/1.jpg, photos/val/... and photos/test/...
+    - images: a folder or .zip, photos/cat/1.jpg; with shares, photos/train/cat/1.jpg, photos/val/... and photos/test/...;
+      for `target=input` also photos/1.jpg.
     - shards: tar archives of images and labels, "train-{000..099}.tar".
     - series: a table, .csv or .tsv; each line has a label or numbers to predict, and the values of the input.
     - text: a .tsv; each line has a label, a tab, and a sentence.

@@ -25,12 +25,16 @@ class TransformMatrices(NamedTuple):
     mel: Array | None
 
 
+def hann_window(k: int) -> Array:
+    """The periodic Hann window of k samples, in float64."""
+    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(k) / k))
+
+
 @cache
 def transform_matrices(op: Spectrogram) -> TransformMatrices:
     """The fixed numbers of a spectrogram, in float64. They are read-only, as every layer with these arguments has them."""
     (k,), bins = op.k, np.arange(op.bins.start, op.bins.stop)
-    n = np.arange(k)
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * n / k)
+    n, hann = np.arange(k), hann_window(k)
     # b·n modulo the length keeps the angle small, and so its cosine exact
     angle = 2 * np.pi / op.transform * (np.outer(bins, n) % op.transform)
     mel = None
@@ -45,6 +49,12 @@ def transform_matrices(op: Spectrogram) -> TransformMatrices:
     return matrices
 
 
+def frames_of(op: Spectrogram, x: Array) -> Array:
+    """The windows (N, M, C, k) of a waveform (N, T, C)."""
+    g = geometry_of(op, x.shape[1:-1])
+    return windows_of(pad(x, g.pads), g).swapaxes(2, 3)  # (N, M, k, C) to (N, M, C, k)
+
+
 class _Saved(NamedTuple):
     """Of the forward pass: the shape of the input, the transform (N, M, C, 2·bins), and what the logarithm read."""
 
@@ -57,13 +67,10 @@ class _Saved(NamedTuple):
 def spectrogram(op: Spectrogram, weights: Mapping[str, Array], inputs: tuple[Array, ...], mode: Mode) -> Outcome:
     """P[b, m] = |Σ_n w[n]·x[m·s + n - begin]·exp(-2πi·b·n/fft)|², summed to mel bands; ln(P + eps)."""
     (x,) = inputs
-    g = geometry_of(op, x.shape[1:-1])
     cosines, sines, mel = (None if m is None else m.astype(x.dtype) for m in transform_matrices(op))
     assert cosines is not None
     assert sines is not None
-    # (N, M, k, C) to (N, M, C, k)
-    frames = windows_of(pad(x, g.pads), g).swapaxes(2, 3)
-    transform = frames @ np.concatenate([cosines, sines]).T
+    transform = frames_of(op, x) @ np.concatenate([cosines, sines]).T
     bins = len(cosines)
     power = np.square(transform[..., :bins]) + np.square(transform[..., bins:])
     if mel is not None:

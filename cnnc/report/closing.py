@@ -23,6 +23,9 @@ CONFUSED = 0.1
 """A class of which this fraction is predicted as one other class is named, from `LEAST_CONFUSED` examples on."""
 
 LEAST_CONFUSED = 3
+RARE, MANY_TESTED = 0.5, 0.2
+"""A class with at most this part of the examples of the largest is rare; a fraction of test examples that is not raised further."""
+
 RISEN, FALLING, GAP = 1.2, 0.95, 0.1
 """A validation loss that ends this many times above its lowest; a loss that ends at most this part of what it was a quarter of
 the epochs before; a training accuracy this far above that of validation."""
@@ -39,7 +42,7 @@ class Closing(NamedTuple):
     the matrix of the test share, empty without classes; `training` are the training examples of each class, where each has one
     label. `tested` and `validated` are the numbers of test and validation examples, `right` of `total` predictions are correct. `metric` decides which epoch is
     best. `corrected` says that weights or sampling correct an imbalance, `augmented` that images are augmented. `loss` is the
-    kind of the first loss, `source` the run folder or model as a command takes it.
+    kind of the first loss, `source` the run folder or model as a command takes it. `test_fraction` is the `test=` of the data.
     """
 
     classes: Sequence[str]
@@ -59,6 +62,7 @@ class Closing(NamedTuple):
     augmented: bool
     loss: str
     source: str
+    test_fraction: float = 0.1
 
     @property
     def has_labels_of_examples(self) -> bool:
@@ -130,10 +134,11 @@ def _guessing(c: Closing) -> Iterator[NextStep]:
 @rule("never predicted")
 def _never_predicted(c: Closing) -> Iterator[NextStep]:
     """A class with test examples is never predicted."""
-    names = [c.classes[i] for i in never_predicted(c.confusion)]
+    missing = never_predicted(c.confusion)
+    names = [c.classes[i] for i in missing]
     if names:
         verb = "is" if len(names) == 1 else "are"
-        help = "add examples of them" if c.corrected else balancing(c.loss)
+        help = predicting(missing, c.training, c.corrected, c.loss)
         yield NextStep("never predicted", f"{listed(names)} {verb} never predicted", help)
 
 
@@ -160,7 +165,7 @@ def _few_tested(c: Closing) -> Iterator[NextStep]:
     if c.interval is not None and c.total < FEWEST_TESTED:
         low, high = c.interval
         seen = f"the 95% interval of the accuracy on {c.total} test examples is {100 * (high - low):.0f} points wide"
-        yield NextStep("few test examples", seen, "add test examples, or hold back more of the data with `test=0.2`")
+        yield NextStep("few test examples", seen, testing_more(c.test_fraction))
 
 
 @rule("overfitting")
@@ -184,10 +189,12 @@ def _overfitting(c: Closing) -> Iterator[NextStep]:
 @rule("not converged")
 def _not_converged(c: Closing) -> Iterator[NextStep]:
     """The best epoch is among the last tenth, the loss is at most `FALLING` of what it was a quarter of the epochs before, and the
-    metric has changed since."""
+    metric has changed since; the loss has not been much lower before."""
     losses, scores = c.curve("val_loss") or c.curve("train_loss"), c.curve(f"val_{c.metric}")
     if len(losses) < 2 or len(c.rows) < c.epochs or c.best_epoch <= 0.9 * c.epochs:
         return
+    if losses[-1] >= RISEN * min(losses):
+        return  # that is overfitting, or noise
     back = 1 + max(1, len(losses) // 4)
     if losses[-1] < FALLING * losses[-back] and not (len(scores) == len(losses) and scores[-1] == scores[-back]):
         seen = f"the loss was still falling, from {losses[-back]:.3g} to {losses[-1]:.3g} in the last epochs"
@@ -244,6 +251,19 @@ def imbalance(classes: Sequence[str], training: Sequence[int]) -> str | None:
         return None
     ratio = counts[most] / counts[least]
     return f"{most} has {ratio:.3g} times the training examples of {least} ({counts[most]:,} and {counts[least]:,})"
+
+
+def predicting(missing: Sequence[int], training: Sequence[int], corrected: bool, loss: str) -> str:
+    """What to do where these classes are never predicted; `training` counts the training examples of each, if known."""
+    if training and min(training[i] for i in missing) > RARE * max(training):
+        return "train longer or with another learning rate, and look at its examples with `cnnc data`"
+    return "add examples" if corrected else balancing(loss)
+
+
+def testing_more(fraction: float) -> str:
+    """What to do about few test examples, where `test=` is this."""
+    more = ", or hold back more of the data with `test=0.2`" if fraction < MANY_TESTED else ""
+    return f"add test examples{more}"
 
 
 def balancing(loss: str) -> str:

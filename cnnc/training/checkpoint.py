@@ -354,6 +354,12 @@ def best_epoch(run: Path) -> int | None:
         return None
 
 
+def metric_lines(folder: Path) -> list[str]:
+    """The lines of a run's metrics.jsonl, one per epoch; none where there is no such file. Raises CnncError E901, E903."""
+    path = folder / "metrics.jsonl"
+    return read_bytes(path, LARGEST_METRICS).decode(errors="replace").splitlines() if path.is_file() else []
+
+
 def test_score(run: Path) -> dict[str, Any]:
     """The content of test.json in a run folder: the epoch of the weights, and their score; {} where it cannot be read."""
     try:

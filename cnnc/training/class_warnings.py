@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from cnnc.core.intervals import wilson
 from cnnc.diagnostics import Diagnostic
-from cnnc.report.closing import FEWEST_TESTED, balancing, imbalance, listed, never_predicted
+from cnnc.report.closing import FEWEST_TESTED, balancing, imbalance, listed, never_predicted, predicting, testing_more
 from cnnc.training.closing import corrects_imbalance, counts_of_training
 from cnnc.training.run import Run
 
@@ -30,14 +30,20 @@ def check_classes(run: Run) -> Iterator[Diagnostic]:
         low, high = wilson(tested // 2, tested)
         width = f"{100 * (high - low):.0f} points wide"
         message = f"the test share has {tested} examples: the 95% interval of an accuracy of 50% is {width}"
-        yield Diagnostic("W704", message, span, help="add test examples, or hold back more of the data with `test=0.2`")
+        yield Diagnostic("W704", message, span, help=testing_more(run.recipe.data.test))
 
 
 def check_predictions(run: Run, confusion: Sequence[Sequence[int]]) -> Iterator[Diagnostic]:
     """W705 where classes of the test share are never predicted."""
     names = run.objective.class_names(run.data)
-    missing = [names[i] for i in never_predicted(confusion)]
+    missing = never_predicted(confusion)
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        help = "add examples" if corrects_imbalance(run.recipe) else balancing(run.recipe.losses[0].kind)
-        yield Diagnostic("W705", f"{listed(missing)} {verb} never predicted", run.recipe.spans.get("loss"), help=help)
+        training = counts_of_training(run.objective, run.train)
+        help = predicting(missing, training, corrects_imbalance(run.recipe), run.recipe.losses[0].kind)
+        yield Diagnostic(
+            "W705",
+            f"{listed([names[i] for i in missing])} {verb} never predicted",
+            run.recipe.spans.get("loss"),
+            help=help,
+        )

@@ -41,6 +41,7 @@ def closing_of_score(
         recipe.augment is not None,
         recipe.losses[0].kind,
         source,
+        recipe.data.test,
     )
 
 

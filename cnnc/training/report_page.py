@@ -10,12 +10,12 @@ import json
 from collections.abc import Sequence
 from shlex import quote
 
-from cnnc.core.files import read_bytes, write_atomic
+from cnnc.core.files import write_atomic
 from cnnc.core.intervals import interval_text
 from cnnc.recipe.metrics import decimals, finite, format_metric, metric_text
 from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts, next_steps, score_text
 from cnnc.report.confusion import Matrix
-from cnnc.training.checkpoint import LARGEST_METRICS
+from cnnc.training.checkpoint import metric_lines
 from cnnc.training.closing import closing_of_score
 from cnnc.training.objective import Score
 from cnnc.training.run import Run, RunResult
@@ -30,10 +30,9 @@ from cnnc.view.training_curves import TrainingRun, training_curves
 
 
 def closing_of_result(result: RunResult) -> Closing:
-    """What a run that has ended tells; its curves are read from its folder."""
+    """What a run that has ended tells; its curves are read from its folder, and missing where they are."""
     assert result.test is not None
-    lines = read_bytes(result.run.folder / "metrics.jsonl", LARGEST_METRICS).decode(errors="replace").splitlines()
-    return closing_of_run(result.run, lines, result.test, result.confusion)
+    return closing_of_run(result.run, metric_lines(result.run.folder), result.test, result.confusion)
 
 
 def closing_of_run(run: Run, lines: Sequence[str], score: Score, confusion: Matrix) -> Closing:

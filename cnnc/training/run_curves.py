@@ -15,7 +15,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from cnnc.core.files import read_bytes
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.declaration import kinds_of
 from cnnc.recipe.metrics import Metric
@@ -49,9 +48,7 @@ def read_training_run(folder: Path, name: str) -> tuple[TrainingRun, list[str]]:
         raise CnncError.of("E606", f"{folder} is a file, not a run folder", help=_help_for_file(folder))
     if not path.is_file():
         checkpoints.find(folder, "last")
-    lines = (
-        read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines() if path.is_file() else []
-    )
+    lines = checkpoints.metric_lines(folder)
     read = {number: _row(line) for number, line in enumerate(lines, 1) if line.strip()}
     if not read:
         help = f"`cnnc train --resume {quote(str(folder))}` continues the run"

@@ -234,7 +234,6 @@ def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:
 
 def metrics_before(run: Run) -> list[str]:
     """The lines of metrics.jsonl that a resumed run keeps: those of the epochs before its checkpoint."""
-    path = run.folder / "metrics.jsonl"
-    if not run.ranks.is_first or not run.progress.epoch or not path.exists():
+    if not run.ranks.is_first or not run.progress.epoch:
         return []
-    return read_bytes(path, checkpoints.LARGEST_METRICS).decode(errors="replace").splitlines()[: run.progress.epoch]
+    return checkpoints.metric_lines(run.folder)[: run.progress.epoch]

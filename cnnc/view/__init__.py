@@ -29,7 +29,7 @@
       terminal.py       a page as text
       svg.py, png.py    a drawing as SVG and as PNG; animation.py: the steps of a page as an animated SVG
       html.py           a page as HTML, to step through; changes.py: what differs between steps; page.css, page.js
-      document_html.py  a document as HTML
+      document_html.py  a document as HTML; files.py: a drawing or page as the bytes of a file
 
 A module that computes returns a `Page`, a `Drawing` or a `Section` and knows no format. A face (terminal, SVG, HTML, PNG)
 shows any of them and computes no numbers. docs/adding-a-drawing.md adds one of each.

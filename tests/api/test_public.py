@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import cnnc
+from cnnc.api.runs import usual_folder
 
 TEXT = """net Small
 input 1x8x8
@@ -181,6 +182,11 @@ def test_version() -> None:
     from importlib.metadata import version
 
     assert cnnc.__version__ == version("cnnc")
+
+
+def test_the_run_folder_of_a_network_without_a_file() -> None:
+    assert usual_folder(cnnc.check("net Mine\ninput 4")) == Path("runs/Mine")
+    assert usual_folder(cnnc.check("net Mine\ninput 4", "nets/small.cnn")) == Path("runs/small")
 
 
 def test_train_without_a_train_section() -> None:

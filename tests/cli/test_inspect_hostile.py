@@ -167,7 +167,7 @@ def test_forty_classes_list_their_largest_confusions(tmp_path: Path) -> None:
     first = re.search(r"<h3>The largest confusions.*?<tbody>\n<tr>(.*?)</tr>", page, re.DOTALL)
     assert first
     assert re.findall(r"<td[^>]*>([^<]*)</td>", first[1])[:3] == [str(i), str(j), str(n)]
-    assert len(re.findall(r"<tr>", page[page.index("Recall and precision") :].partition("</table>")[0])) == 41
+    assert len(re.findall(r"<tr>", page[page.index("Recall, precision and F1") :].partition("</table>")[0])) == 41
 
 
 def test_mistakes_of_a_network_of_words_show_the_sentences(deployed: Path, tmp_path: Path) -> None:

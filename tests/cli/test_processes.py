@@ -38,6 +38,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "demo": ("small.onnx", "--runtime", "missing"),
     "filter": ("digit.png", "sobel_x"),
     "ops": ("conv",),
+    "lsp": ("--syntax", "vim"),
     "explain": ("E301",),
     "doctor": (),
     "man": (),

@@ -158,8 +158,17 @@ def test_folders_that_hold_the_same_folders_are_no_classes(tmp_path: Path, names
 
 def test_shares_without_folders_of_classes_are_no_classes(tmp_path: Path) -> None:
     files = {f"{name}/{n}.png": encoded_image(n) for name in ("Train", "Test") for n in range(2)}
-    text = refused("images", folder_of(tmp_path, files), inputs=GREY)
+    text = refused("images", folder_of(tmp_path, files), inputs=GREY, classes=2)
     assert "Train: is a share, and expected one folder of images per class in it, found none" in text
+
+
+@pytest.mark.parametrize("shares", [("",), ("Train/", "Test/")])
+def test_images_without_labels(tmp_path: Path, shares: tuple[str, ...]) -> None:
+    files = {f"{name}{n}.png": encoded_image(n) for name in shares for n in range(4)} | {"note.txt": b"no image"}
+    data, lines = loaded_and_reported("images", folder_of(tmp_path, files), inputs=GREY, output=GREY[0])
+    assert (len(data.train) + len(data.test), data.classes, data.train.targets) == (4 * len(shares), (), ())
+    assert f"no folders of classes: {4 * len(shares)} images without labels" in "\n".join(lines)
+    assert refused("images", tmp_path, inputs=GREY, target_values=1).count("labels=") == 1
 
 
 def test_classes_may_hold_one_folder_of_the_same_name(tmp_path: Path) -> None:
@@ -465,7 +474,7 @@ def test_a_class_without_images_is_an_error(tmp_path: Path) -> None:
 def test_no_classes(tmp_path: Path) -> None:
     assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
     (tmp_path / "a.png").write_bytes(encoded_image(1))
-    assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY)
+    assert "expected one folder of images per class" in refused("images", tmp_path, inputs=GREY, classes=2)
 
 
 def test_a_class_that_occurs_only_in_the_test_split(tmp_path: Path) -> None:

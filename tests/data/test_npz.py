@@ -264,6 +264,11 @@ def test_types_that_do_not_fit(save: Save, x: NDArray[Any], wanted: Any, text: s
     assert text in refused("npz", save(x=x, y=LABELS), inputs=(takes(2, 3, dtype=wanted),))
 
 
+def test_labels_that_are_words(save: Save) -> None:
+    text = refused("npz", save(x=x_of(), y=np.where(LABELS == 1, "cat", "dog")), inputs=SMALL)
+    assert "y: expected numbers, found <U3 | number the labels: classes, y = np.unique(y, return_inverse=True)" in text
+
+
 @pytest.mark.parametrize("mapped", [False, True])
 def test_values_that_are_not_finite(save: Save, monkeypatch: pytest.MonkeyPatch, mapped: bool) -> None:
     if mapped:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnc.data.prediction_inputs import InputSpec, read_each, read_file, read_sentences
+from cnnc.data.prediction_inputs import InputSpec, as_batch, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
 from cnnc.graph.sizes import LegalSizes
 
@@ -57,6 +57,21 @@ def test_uint8_stays_uint8(tmp_path: Path) -> None:
 )
 def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, message: str) -> None:
     assert refused(GREY, saved(tmp_path / "a.npy", array)) == ("E608", message)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(CnncError, match=r"E901.*is a directory") as caught:
+        read_file(tmp_path, [GREY])
+    assert caught.value.diagnostics[0].help == f"name the files in it: {tmp_path}/*"
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (2, 4, 6, 3)])
+def test_channels_last(shape: tuple[int, ...]) -> None:
+    array, spec = np.zeros(shape, np.float32), InputSpec("x", (3, 4, 6))
+    with pytest.raises(CnncError, match="E608") as caught:
+        as_batch(array, "the array", spec)
+    assert caught.value.diagnostics[0].help == "put the channels first: np.moveaxis(array, -1, -3)"
+    assert as_batch(np.moveaxis(array, -1, -3), "the array", spec).shape[1:] == (3, 4, 6)
 
 
 def test_integers_must_be_in_range(tmp_path: Path) -> None:

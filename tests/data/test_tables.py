@@ -183,6 +183,13 @@ def test_prediction_reads_the_table_of_the_training_with_and_without_targets(tmp
     assert whole[3].tolist() == [3.5, 9.25]
 
 
+def test_prediction_leaves_timestamps_out_also_without_a_label(tmp_path: Path) -> None:
+    rows = [f"2024-01-{n + 1:02d},{n}.5,{n},{'ab'[n % 2]}" for n in range(8)]
+    for columns in (slice(0, 4), slice(0, 3), slice(1, 3)):
+        place = write(tmp_path, *(",".join(row.split(",")[columns]) for row in ["when,a,b,kind", *rows]))
+        assert read_unlabelled(place, 2).tolist() == [[n + 0.5, n] for n in range(8)], columns
+
+
 def test_a_folder_with_a_table_for_each_share(tmp_path: Path) -> None:
     def rows(first: int, count: int) -> str:
         return "label,a,b\n" + "".join(f"{'ab'[n % 2]},{n},{n}.5\n" for n in range(first, first + count))

@@ -1,7 +1,7 @@
 """The courses of docs/: the commands of a page, one after the other in one folder, print what it shows and write their files.
 
 A block ```` ```console ```` holds one or several commands, each after `$ `, with its output; `...` on a line of its own
-stands for lines left out. Words after `console` say more: `trained`: the numbers come from training, and may differ a little on
+stands for lines left out, also several times. Words after `console` say more: `trained`: the numbers come from training, and may differ a little on
 another machine; `mnist`, `text`: the step needs this data set, and `CNNC_DATA` has to name the folder that contains it.
 
 To regenerate the outputs, run `python -m tests.docs.test_courses PAGE...`, by default of all pages; with the word `all`, also
@@ -190,6 +190,9 @@ def rerun(command: str, output: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    chosen = [course for course in COURSES if course.stem in sys.argv[1:]] or COURSES
-    for course in chosen:
-        course.write_text(regenerated(course, "all" in sys.argv[1:]), encoding="utf-8")
+    pages = {course.stem: course for course in COURSES}
+    chosen = [word for word in sys.argv[1:] if word != "all"] or list(pages)
+    if not pages.keys() >= set(chosen):
+        sys.exit(f"expected names of pages among {', '.join(pages)}, found {', '.join(chosen)}")
+    for name in chosen:
+        pages[name].write_text(regenerated(pages[name], "all" in sys.argv[1:]), encoding="utf-8")

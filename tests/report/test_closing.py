@@ -64,12 +64,14 @@ def test_the_largest_class_alone() -> None:
 
 def test_classes_that_are_never_predicted() -> None:
     confusion = [[90, 10, 0], [10, 90, 0], [50, 50, 0]]
-    found = seen(closing(confusion))["never predicted"]
+    rare = {"training": [400, 400, 150]}
+    found = seen(closing(confusion, **rare))["never predicted"]
     assert (
         found == "owl is never predicted: write `loss cross_entropy weights=balanced` or `data ... sampling=balanced`"
     )
-    assert "alpha=balanced" in seen(closing(confusion, loss="focal"))["never predicted"]
-    assert "add examples" in seen(closing(confusion, corrected=True))["never predicted"]
+    assert "alpha=balanced" in seen(closing(confusion, loss="focal", **rare))["never predicted"]
+    assert "add examples" in seen(closing(confusion, corrected=True, **rare))["never predicted"]
+    assert "train longer" in seen(closing(confusion))["never predicted"], "balancing equal classes changes nothing"
 
 
 def test_imbalance_that_nothing_corrects() -> None:
@@ -86,7 +88,11 @@ def test_few_training_examples() -> None:
 
 def test_few_test_examples() -> None:
     few = seen(closing([[9, 1, 0], [0, 10, 0], [0, 0, 10]]))["few test examples"]
-    assert few.startswith("the 95% interval of the accuracy on 30 test examples is 16 points wide: add test examples")
+    assert few.startswith(
+        "the 95% interval of the accuracy on 30 test examples is 16 points wide: add test examples, or hold back"
+    )
+    more = seen(closing([[9, 1, 0], [0, 10, 0], [0, 0, 10]], test_fraction=0.2))["few test examples"]
+    assert more.endswith("add test examples"), "they are held back already"
 
 
 def test_overfitting_by_the_loss_and_by_the_accuracy() -> None:
@@ -105,6 +111,8 @@ def test_a_run_that_has_not_converged() -> None:
     assert found.endswith("from 0.6 to 0.4 in the last epochs: train longer, e.g. `--set train.epochs=8`")
     assert "not converged" not in seen(closing(rows=run, best_epoch=3, epochs=4))
     assert "not converged" not in seen(closing(rows=run, best_epoch=4, epochs=40)), "it was stopped before"
+    risen = rows(train_loss=losses, val_loss=[0.2, 0.8, 0.6, 0.4], val_accuracy=accuracy)
+    assert "not converged" not in seen(closing(rows=risen, best_epoch=4, epochs=4)), "it falls from a peak"
     perfect = rows(train_loss=losses, val_loss=losses, val_accuracy=[1.0] * 4)
     assert "not converged" not in seen(closing(rows=perfect, best_epoch=4, epochs=4))
 

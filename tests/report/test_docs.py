@@ -148,13 +148,40 @@ def printed_by(page: Path, command: str, folder: Path) -> str:
 
 
 def cut_like(shown: str, printed: str) -> str:
-    """What was printed with as many lines left out as in what is shown: all between those before and after `...`."""
-    lines, old = printed.splitlines(), shown.splitlines()
-    if "..." in old:
-        at = old.index("...")
-        after = len(old) - at - 1
-        lines = [*lines[:at], "...", *(lines[-after:] if after else [])]
+    """What was printed with lines left out as in what is shown, where `...` stands for them.
+
+    Lines before the first `...` are at the beginning, those after the last at the end, and those between two of them
+    where the same words are, or else the same first two words.
+    """
+    rest = printed.splitlines()
+    parts = [part.splitlines() for part in re.split(r"^\.\.\.\n", shown, flags=re.MULTILINE)]
+    if len(parts) == 1:
+        return printed
+    first, *middle, last = parts
+    lines, rest = rest[: len(first)], rest[len(first) :]
+    for part in middle:
+        starts = (n for n in range(len(rest)) if words_of(rest[n : n + len(part)]) == words_of(part))
+        similar = (n for n in range(len(rest)) if rest[n].split()[:2] == part[0].split()[:2])
+        begin = next(starts, next(similar, 0))
+        lines += ["...", *rest[begin : begin + len(part)]]
+        rest = rest[begin + len(part) :]
+    lines += ["...", *rest[len(rest) - len(last) :]]
     return "".join(f"{line}\n" for line in lines)
+
+
+def words_of(lines: list[str]) -> list[str]:
+    """Lines without what may differ in another training: numbers, spaces, and which epoch is the best."""
+    return [re.sub(r"\d[\d.,]*", "0", " ".join(line.removesuffix("best").split())) for line in lines]
+
+
+def test_lines_left_out() -> None:
+    printed = "a 1\nb\ntest 93.2% (3 of 4)\nnext: c\nrun r\n"
+    assert (
+        cut_like("a 1\n...\ntest 9.1% (1 of 4)\n...\nrun r\n", printed) == "a 1\n...\ntest 93.2% (3 of 4)\n...\nrun r\n"
+    )
+    assert cut_like("...\nrun r\n", printed) == "...\nrun r\n"
+    assert cut_like("a 1\n...\n", printed) == "a 1\n...\n"
+    assert cut_like("a 1\n", printed) == printed
 
 
 def test_every_command_has_its_output() -> None:

@@ -136,7 +136,7 @@ def test_classes_that_weights_name_in_other_frameworks() -> None:
 def test_the_numbers_in_place_of_balanced_are_printed_as_a_source_takes_them(loss: str, argument: str) -> None:
     lines: list[str] = []
     run = started(f"{loss} {argument}=balanced")
-    TrainingProgress(lines.append, lambda warnings: None, with_bar=False).on_start(run)
+    TrainingProgress(lines.append, lambda diagnostics: None, with_bar=False).on_start(run)
     (numbers,) = (
         line.partition(" is ")[2] for line in lines if line.startswith(f"loss {loss}: {argument}=balanced is [")
     )

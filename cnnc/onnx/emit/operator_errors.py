@@ -26,6 +26,8 @@ from cnnc.ops.activation import Elu, Gelu, HardSigmoid, HardSwish, LogSoftmax, M
 from cnnc.ops.base import Op
 from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Pool
+from cnnc.ops.spectrogram import Spectrogram
+from cnnc.reference.spectrogram import frames_of, hann_window, transform_matrices
 
 UNIT = 2.0**-21  # eight times the rounding error of float32 at 1, three times the largest error measured
 TINY = 2.0**-120  # products and exponentials below 2^-126 become 0 in a runtime
@@ -81,6 +83,20 @@ def _pool(op: Pool, weights: Weights, x: Array, y: Array) -> float:
     return _power_underflow(int(np.prod(op.k)), op.order) if op.kind in ("l2", "lp") else 0.0
 
 
+def _spectrogram(op: Spectrogram, weights: Weights, x: Array, y: Array) -> Array:
+    """P = Σ_b m_b·(re_b² + im_b²), of which re_b and im_b are sums of k products: each errs by d, relative to the norm of the
+    windowed frame, whatever its own size. So P errs by 2d·Σ m_b·|re_b, im_b| + d²·Σ m_b ≤ 2d·√(P·Σ m_b) + d²·Σ m_b."""
+    (k,) = op.k
+    norm = np.sqrt(np.square(frames_of(op, x) * hann_window(k)).sum(-1))[:, None]  # (N, 1, M, C)
+    d = _sum_error(k) * norm
+    mel = transform_matrices(op).mel
+    weight = 1.0 if mel is None else mel.sum(1)[:, None, None]
+    argument = np.exp(y) if op.log else y
+    power = np.maximum(argument - op.eps, 0) if op.log else y
+    error = 2 * d * np.sqrt(weight * power) + d**2 * weight
+    return np.asarray(error / argument if op.log else error)
+
+
 def _power_underflow(count: int, order: int) -> float:
     """(Σ |x|^order)^(1/order) of numbers so small that their powers become 0."""
     return float((count * _SMALLEST_NORMAL) ** (1 / order))
@@ -103,6 +119,7 @@ OPERATOR_ERRORS: dict[type[Op], OperatorError] = {
     LocalResponseNorm: _lrn,
     GlobalPool: _global_pool,
     Pool: _pool,
+    Spectrogram: _spectrogram,
 }
 
 

@@ -1,0 +1,43 @@
+"""Files of weights: those of the model's folder are opened, others are refused with the reason."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cnnc.onnx.external_files import open_external
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a model with the file w.bin; beside the folder lies the file secret."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "w.bin").write_bytes(b"weights")
+    return tmp_path / "model"
+
+
+def test_a_file_of_the_folder_is_opened(folder: Path) -> None:
+    with open_external(folder, "w.bin") as file:
+        assert file.read() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("../secret", "outside the model's folder"),
+        ("soft", "outside the model's folder"),
+        ("hard", "it is a hard link"),
+        ("a\0b", "contains a zero byte"),
+        ("circle", "symbolic links"),
+        ("missing", "No such file"),
+    ],
+)
+def test_other_files_are_refused(folder: Path, location: str, reason: str) -> None:
+    (folder / "soft").symlink_to(folder.parent / "secret")
+    os.link(folder.parent / "secret", folder / "hard")
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match=reason):
+        open_external(folder, location)
