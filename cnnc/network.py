@@ -288,9 +288,10 @@ def check(
     `name` is the file name that errors cite; `settings` are `NAME=VALUE` as for `--set`; `at` fixes sizes of symbols, and
     `preferred_sizes` are tried first for symbols that stay open. `root` is the folder that includes are read from;
     `includes`, those of the same network checked before, replace the files, and `read` reads them. `traced` asks for a
-    trace. Without `try_edits` the diagnostics have the edits that the rules propose, whether they work or not. Raises
-    CnncError E010 and E001 to E007 for a bad setting, E010 for a size of `at` that is not a symbol; TypeError for another
-    kind of argument.
+    trace. Without `try_edits` the diagnostics have the edits that the rules propose, whether they work or not.
+
+    Raises CnncError E010 and E001 to E007 for a bad setting, E010 for a size of `at` that is not a symbol; TypeError for
+    another kind of argument.
 
     >>> import cnnc
     >>> network = cnnc.check("input 1x8x8; conv 4 k=9")

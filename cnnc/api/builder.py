@@ -30,7 +30,7 @@ class Built(NamedTuple):
     """A layer of a builder: the input of others."""
 
     name: str
-    number: int
+    builder: Builder
 
     def __repr__(self) -> str:
         return f"<layer {self.name}>"
@@ -75,7 +75,6 @@ class Builder:
         self._lines: list[str] = []
         self._counts: Counter[str] = Counter()
         self._current: Built | None = None
-        self._built = 0
 
     def __getattr__(self, keyword: str) -> Callable[..., Built]:
         if keyword not in OPS:
@@ -106,8 +105,7 @@ class Builder:
         words += [f"{key}={_text(value)}" for key, value in arguments.items()]
         self._lines.append(" ".join([*([f"{name}:"] if name is not None else []), *words]))
         self._counts[keyword] += 1
-        self._built += 1
-        self._current = Built(name if name is not None else f"{keyword}{self._counts[keyword]}", self._built)
+        self._current = Built(name if name is not None else f"{keyword}{self._counts[keyword]}", self)
         return self._current
 
     def statement(self, line: str) -> None:
@@ -155,7 +153,7 @@ class Builder:
             raise TypeError(
                 f"{built!r} is not a layer; give what a method of the builder returned, as in build.relu(x)"
             )
-        if built.number > self._built:
+        if built.builder is not self:
             raise CnncError.of("E010", f"{built.name} is a layer of another builder")
         return built
 

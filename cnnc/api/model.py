@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.api.arguments import checked
-from cnnc.api.subject import read_subject
+from cnnc.api.subject import is_model, read_subject
 from cnnc.core.arrays import Weights
 from cnnc.core.files import with_suffix
 from cnnc.core.versions import versions
@@ -99,7 +99,7 @@ class Model:
         <Model small: 10 parameters, input1 4 -> fc1 2>
         """
         path = Path(path)
-        if path.suffix in (".cnn", ".onnx") and not path.is_dir():
+        if is_model(path) or (path.suffix == ".cnn" and not path.is_dir()):
             return cls.of(read_subject(path, settings, last))
         require_no_settings(settings, "a run keeps the settings it was trained with")
         return cls.of_checkpoint(checkpoints.load(checkpoints.find(path, "last" if last else "best")))

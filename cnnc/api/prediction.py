@@ -21,6 +21,7 @@ from cnnc.api.arrays import named
 from cnnc.api.model import Model, as_model
 from cnnc.api.progress import report_of
 from cnnc.api.result import Result
+from cnnc.api.subject import is_model
 from cnnc.core.versions import versions
 from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, as_batch, read_each, read_file, read_sentences
 from cnnc.diagnostics import CnncError
@@ -140,7 +141,7 @@ def predict(
     if top < 1:
         raise CnncError.of("E010", f"top is {top}; at least one class is named")
     report = report_of(progress)
-    if isinstance(model, Path | str) and Path(model).suffix == ".onnx":
+    if isinstance(model, Path | str) and is_model(Path(model)):
         session = open_model(Path(model), provider)
         report(f"running on {session.provider}")
         known, outputs = model_inputs(session), model_outputs(session, Path(model))
@@ -275,7 +276,7 @@ def bench(
             path, batch=batch, threads=threads, provider=provider, seconds=seconds, warmup=warmup, sizes=sizes
         )
 
-    if isinstance(model, Path | str) and Path(model).suffix == ".onnx":
+    if isinstance(model, Path | str) and is_model(Path(model)):
         return measured(Path(model))
     from cnnc.api.exporting import export
 

@@ -286,7 +286,7 @@ class String(Kind):
 
 
 class Strings(Kind):
-    """A string in quotes, or a list of them."""
+    """A list of different names in quotes, or one; none is empty or has line breaks or tabs."""
 
     example: ClassVar[str] = '"name"'
 
@@ -294,10 +294,13 @@ class Strings(Kind):
         items = value if isinstance(value, tuple) and not isinstance(value, Extents) else (value,)
         if not items or any(not isinstance(item, str) or isinstance(item, WordValue) for item in items):
             raise self.reject()
+        is_name = [bool(item.strip()) and item.splitlines() == [item] and "\t" not in item for item in items]
+        if not all(is_name) or len(set(items)) < len(items):
+            raise self.reject()
         return tuple(map(str, items))
 
     def describe(self) -> str:
-        return "a string in quotes, or a list of them"
+        return "a list of different names in quotes, each on one line"
 
 
 class Colours(Kind):

@@ -112,10 +112,15 @@ def _rows(source: str, lines: Sequence[str]) -> list[TableRow]:
     separator = declared[1] if declared is not None else _separator(lines[first : first + 1])
     reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True, strict=True)
     try:
-        rows = [TableRow(first + reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        rows = [TableRow(first + reader.line_num, [_on_one_line(cell) for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise bad_file(f"{source}:{first + reader.line_num}", f"the line is not a line of cells ({error})") from error
     return [row for row in rows if any(row.cells)]
+
+
+def _on_one_line(cell: str) -> str:
+    """A cell without spaces around it; a line break or tab inside, as of a cell that a spreadsheet wrapped, is a space."""
+    return re.sub(r"\s*[\n\r\t\v\f]\s*", " ", cell.strip())
 
 
 def _separator(lines: Sequence[str]) -> str:

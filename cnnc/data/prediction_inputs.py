@@ -209,7 +209,10 @@ def _recording(path: Path, spec: InputSpec) -> PredictionInputs:
 
     channels, length = spec.shape if len(spec.shape) == 2 else ("", "")
     if not isinstance(channels, int) or spec.takes_integers:
-        raise CnncError.of("E608", f"the network takes {spec}, which is not a waveform, and {path} is a recording")
+        help = "use an image" if spec.is_image else "use a .npy file"
+        raise CnncError.of(
+            "E608", f"the network takes {spec}, which is not a waveform, and {path} is a recording", help=help
+        )
     known = length if isinstance(length, int) else None
     samples, note = read_recording(path, spec.data.get("rate"), (channels, known))
     if isinstance(length, str):
@@ -224,7 +227,7 @@ def _read_image_file(path: Path, spec: InputSpec) -> PredictionInputs:
         raise CnncError.of(
             "E608",
             f"the network takes {spec}, which is not an image, and {path} is not an array",
-            help="use a .npy file",
+            help="use a recording, such as word.wav, or a .npy file" if spec.data.get("rate") else "use a .npy file",
         )
     height, width = spec.shape[1:]
     if isinstance(height, str) or isinstance(width, str):

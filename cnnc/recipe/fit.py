@@ -337,7 +337,7 @@ def _masked_target(section: FittedSection, loss: Loss, call: syntax.Call, output
     elif loss.compares_with == "labels":
         for key, named in (("colours", data.colours), ("classes", data.classes)):
             if named is not None and len(named) != channels:
-                message = f"{key}= names {len(named)} classes; the output has {channels}, one per channel"
+                message = f"{key}= names {len(named)} class{'es' if len(named) != 1 else ''}; the output has {channels}, one per channel"
                 edits = replaced(output.span, rf"\b{channels}\b", str(len(named)), f"end with {len(named)} channels")
                 yield Diagnostic("E508", message, section.data_call.span, notes=notes, edits=edits)
 

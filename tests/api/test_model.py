@@ -56,6 +56,13 @@ def test_a_model_computes_what_its_export_computes(model: cnnc.Model) -> None:
     np.testing.assert_allclose(cnnc.predict(model, IMAGES).outputs["softmax1"], outputs["softmax1"])
 
 
+def test_the_suffix_of_a_model_may_have_capitals(model: cnnc.Model) -> None:
+    cnnc.export(model, "small.ONNX")
+    assert cnnc.predict("small.ONNX", IMAGES[:2]).outputs["softmax1"].shape == (2, 3)
+    assert cnnc.Model.load("small.ONNX")(IMAGES[:2])["softmax1"].shape == (2, 3)
+    assert cnnc.bench("small.ONNX", seconds=0, warmup=0).calls == 5
+
+
 def test_the_forms_of_an_input(model: cnnc.Model) -> None:
     expected = model(IMAGES)["softmax1"]
     for given in (IMAGES[:, 0], IMAGES / np.float32(255), np.asfortranarray(IMAGES)):
@@ -287,6 +294,8 @@ def test_a_network_is_built_in_python() -> None:
     assert (error.code, error.span and error.span.line) == ("E302", 4)
     with pytest.raises(cnnc.CnncError, match="another builder"):
         wrong.relu(gate)
+    with pytest.raises(cnnc.CnncError, match="another builder"):
+        wrong.relu(cnnc.Builder("Other").input(1, 8, 8))  # which has as few layers
     with pytest.raises(cnnc.CnncError, match="two layers or more"):
         build.add(x)
 

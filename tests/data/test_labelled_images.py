@@ -72,6 +72,12 @@ def test_tables_as_people_write_them(tmp_path: Path, table: str) -> None:
     assert labels_by_image(data) == CLASSES
 
 
+def test_a_label_that_a_spreadsheet_wrapped_is_on_one_line(tmp_path: Path) -> None:
+    table = 'file,label\na/0.png,"grey\r\ncat"\na/1.png,"grey\tcat"\n"2, b.png",dog\n3.png,dog\n'
+    data, _ = read(place(tmp_path, table, FOUR), **TWO)
+    assert data.classes == ("dog", "grey cat")
+
+
 def test_table_inside_a_zip(tmp_path: Path) -> None:
     files = {f"set/{name}": encoded_image(n) for n, name in enumerate(FOUR)}
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:

@@ -87,6 +87,8 @@ ROWS = [
     ("input 3x8x8; conv 3 k=1", f'{MASKS} colours=["#000000", "#ff0000"]', "E508"),
     ("input 3x8x8; conv 2 k=1", f'{MASKS} colours=["#000000", "red"]', "E203"),
     ("input 3x8x8; conv 3 k=1", f'{MASKS} classes=["ground", "tree"]', "E508"),
+    ("input 3x8x8; conv 3 k=1", f'{MASKS} classes=["tree", "tree", "car"]', "E203"),
+    ("input 3x8x8; conv 2 k=1", f'{MASKS} classes=["tree", "on two\\nlines"]', "E203"),
     ("input 3x8x8; conv 3 k=1", f'{MASKS} labels="labels.csv"', "E517"),
     ("input 3x8x8; fc 3", 'data images "photos" label=last', "E517"),
     (CLASSIFIER, 'data digits masks="masks"', "E517"),

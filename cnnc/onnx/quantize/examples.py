@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cnnc.core.arrays import Array
 from cnnc.core.intervals import Interval, paired
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Split
+from cnnc.data.dataset import Column, Split
 from cnnc.graph.graph import Graph
 from cnnc.network import Network
 from cnnc.onnx.emit.verify import with_outputs
@@ -49,15 +49,27 @@ class CalibrationExamples(NamedTuple):
         return cls(calibration, selection, test if len(test) else selection)
 
     def for_graph(self, network: Network, graph: Graph) -> CalibrationExamples:
-        """The examples for `graph`, the network's graph or a part of it: its inputs, and the targets if the output that is
-        judged is still there."""
+        """The examples for `graph`, the network's graph or a part of it: its inputs, and the labels of the output that is judged,
+        if that is still there and its loss compares with labels."""
         kept = [i for i, node in enumerate(network.require_graph().inputs) if node.name in graph.by_name]
         same_output = judged_output(network, graph) == judged_output(network, network.require_graph())
 
         def restrict(split: Split) -> Split:
-            return Split(tuple(split.inputs[i] for i in kept), split.targets if same_output else ())
+            targets = _judged_targets(network, split) if same_output else ()
+            return Split(tuple(split.inputs[i] for i in kept), targets)
 
         return CalibrationExamples(restrict(self.calibration), restrict(self.selection), restrict(self.test))
+
+
+def _judged_targets(network: Network, split: Split) -> tuple[Column, ...]:
+    """The targets that the first loss compares with, if they are labels: data may have labels that no loss reads."""
+    if network.recipe is None or not split.targets:
+        return split.targets
+    if network.recipe.losses[0].compares_with != "labels":
+        return ()
+    outputs = network.require_graph().outputs
+    column = outputs.index(judged_output(network, network.require_graph()))
+    return (split.targets[column if column < len(split.targets) else 0],)
 
 
 class ChangedAnswers(NamedTuple):

@@ -260,3 +260,20 @@ def test_a_network_without_labels_is_compared_with_its_float32_outputs(tmp_path:
     assert done.quality is not None
     assert done.quality.metric == "error"
     assert 0 < done.quality.after < quantize.MAX_RELATIVE_ERROR
+
+
+@pytest.mark.parametrize(
+    ("source", "judged"),
+    [
+        ('input 4\nfc 4\ntrain { data npz "x.npz"; loss mse target=input }', None),
+        ('a: input 4\nh: fc 2\nfrom a; m: fc 3\noutput h m\ntrain { data npz "x.npz"; loss cross_entropy on=m }', 1),
+        ('a: input 4\nh: fc 2\nfrom a; m: fc 3\noutput h m\ntrain { data npz "x.npz"; loss cross_entropy on=h }', 0),
+    ],
+    ids=["labels that no loss reads", "of the second output", "of the first output"],
+)
+def test_precision_is_judged_by_the_labels_of_the_first_loss(source: str, judged: int | None) -> None:
+    network = check(source)
+    columns = (np.array([0, 1, 0]), np.array([2, 0, 1]))
+    split = Split((np.zeros((3, 4), np.float32),), columns)
+    targets = CalibrationExamples(split, split, split).for_graph(network, network.require_graph()).test.targets
+    assert [*map(id, targets)] == ([] if judged is None else [id(columns[judged])])
