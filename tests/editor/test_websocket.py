@@ -44,7 +44,7 @@ def test_a_page_from_elsewhere_is_refused_and_a_program_is_served() -> None:
         assert json.loads(program.recv())["result"]["serverInfo"]["name"] == "cnnc"
         program.close()
     finally:
-        process.terminate()
+        process.kill()
         process.wait(60)
 
 
