@@ -37,9 +37,10 @@ class Stream(IntEnum):
     ASCENT = 23  # noise and shifts of inputs that maximize a channel
     VERIFY_TARGETS = 24  # the step: random targets that an exported training step is compared on
     STEP_SEED = 25  # the epoch, the step: the seed of the random numbers in a step graph
+    DEMO_INPUTS = 26  # inputs of a demo page without a data set
     BALANCED_SAMPLING = 27  # the epoch: which examples of each class it takes, and in which order
     NEAR_DUPLICATES = 28  # the order in which images are compared
-    DEMO_INPUTS = 26  # inputs of a demo page without a data set
+    NUDGES = 29  # the name of the parameter: last places of weights, in the proof of a training step
 
     def key(self, seed: int, *parts: int | str) -> list[int]:
         """The key of a generator; names enter as their bytes."""

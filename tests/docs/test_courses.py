@@ -1,8 +1,9 @@
 """The courses of docs/: the commands of a page, one after the other in one folder, print what it shows and write their files.
 
 A block ```` ```console ```` holds one or several commands, each after `$ `, with its output; `...` on a line of its own
-stands for lines left out, also several times. Words after `console` say more: `trained`: the numbers come from training, and may differ a little on
-another machine; `mnist`, `text`: the step needs this data set, and `CNNC_DATA` has to name the folder that contains it.
+stands for lines left out, also several times. Words after `console` say more: `trained`: the numbers come from training, and
+may differ a little on another machine; `mnist`, `text`: the step needs this data set, and `CNNC_DATA` has to name the folder
+that contains it.
 
 To regenerate the outputs, run `python -m tests.docs.test_courses PAGE...`, by default of all pages; with the word `all`, also
 those of steps that need a data set.
@@ -122,11 +123,15 @@ def run_all(page: Path, chosen: list[Step], folder: Path) -> None:
             pytest.fail(f"{step.command}\n--- shown\n{step.output}\n--- printed\n{printed}")
 
 
+LONG = ("autoencoder", "segmentation")
+"""Pages that train networks for half a minute, which the lecture trains too."""
 each_course = pytest.mark.parametrize("page", COURSES, ids=[page.stem for page in COURSES])
 
 
 @pytest.mark.long
-@each_course
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in LONG)) for page in COURSES]
+)
 def test_the_steps_without_downloads(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     run_all(page, [step for step in steps(page) if not step.needs_data], tmp_path)

@@ -29,6 +29,7 @@ PARTS: dict[Stream, list[tuple[int | str, ...]]] = {
     Stream.STEP_SEED: [(0, 0), (0, 1), (1, 0)],
     Stream.DEMO_INPUTS: [()],
     Stream.NEAR_DUPLICATES: [()],
+    Stream.NUDGES: [("conv1.weight",), ("a.b",)],
     Stream.BALANCED_SAMPLING: [(0,), (1,), (4,)],
     Stream.OPERATOR_ERRORS: [("conv1",), ("a",)],
 }

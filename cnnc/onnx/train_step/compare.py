@@ -140,9 +140,9 @@ def _compare(
 @contextmanager
 def _nudged_weights(run: Run, number: int) -> Iterator[None]:
     """Changes each weight up or down by one unit in the last place during a step, so that all sums round anew; 0: not."""
-    random = np.random.default_rng(number)
     nudges = {
-        name: np.spacing(np.abs(array)) * random.choice(np.array([-1, 1], array.dtype), array.shape)
+        name: np.spacing(np.abs(array))
+        * np.random.default_rng(Stream.NUDGES.key(number, name)).choice(np.array([-1, 1], array.dtype), array.shape)
         for name, array in (run.weights.items() if number else ())
     }
     for name, nudge in nudges.items():
