@@ -10,13 +10,13 @@ where there is one.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
+from cnnc.data.csv_rows import TableRow, csv_rows
 from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import bad_file
 from cnnc.data.number_format import AmbiguousNumbers, find_number_format
@@ -28,14 +28,6 @@ SHARE_HEADERS = ("split", "share", "set", "subset", "partition")
 
 _SAMPLE = 500
 _SHOWN = 8
-_SEPARATOR_LINE = re.compile(r"sep=([;,\t])\s*", re.IGNORECASE)  # as spreadsheet programs write it
-
-
-class TableRow(NamedTuple):
-    """A line of a table, and its cells."""
-
-    line: int
-    cells: list[str]
 
 
 class ImageTable(NamedTuple):
@@ -59,7 +51,7 @@ class ImageTable(NamedTuple):
 
 def read_table(request: Request, source: str, lines: Sequence[str], finder: FileFinder) -> ImageTable:
     """Reads a table, and finds its columns. Raises CnncError E602."""
-    rows = _rows(source, lines)
+    rows = csv_rows(source, lines)
     if not rows:
         raise bad_file(source, "expected lines of file names and labels, found none")
     columns = len(rows[0].cells)
@@ -101,31 +93,6 @@ def _with_plain_numbers(request: Request, table: ImageTable, columns: Sequence[i
         for row in table.rows
     ]
     return table._replace(rows=rows)
-
-
-def _rows(source: str, lines: Sequence[str]) -> list[TableRow]:
-    """The lines that are not blank. Raises CnncError E602."""
-    first = next((n for n, line in enumerate(lines) if line.strip()), 0)
-    declared = _SEPARATOR_LINE.fullmatch(lines[first]) if lines else None
-    if declared is not None:
-        first += 1
-    separator = declared[1] if declared is not None else _separator(lines[first : first + 1])
-    reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True, strict=True)
-    try:
-        rows = [TableRow(first + reader.line_num, [_on_one_line(cell) for cell in cells]) for cells in reader]
-    except csv.Error as error:
-        raise bad_file(f"{source}:{first + reader.line_num}", f"the line is not a line of cells ({error})") from error
-    return [row for row in rows if any(row.cells)]
-
-
-def _on_one_line(cell: str) -> str:
-    """A cell without spaces around it; a line break or tab inside, as of a cell that a spreadsheet wrapped, is a space."""
-    return re.sub(r"\s*[\n\r\t\v\f]\s*", " ", cell.strip())
-
-
-def _separator(lines: Sequence[str]) -> str:
-    unquoted = re.sub(r'"[^"]*"', "", "".join(lines))
-    return next((mark for mark in "\t;," if mark in unquoted), ",")
 
 
 def _has_header(rows: Sequence[TableRow], finder: FileFinder) -> bool:

@@ -1,7 +1,8 @@
 """`data text "reviews.tsv"`: labelled sentences.
 
-A file: each line is `label TAB sentence`, or `label TAB sentence TAB sentence` for a network of two inputs, in UTF-8. A
-first line of names, such as `label TAB sentence`, is a header; the label may stand last, and a column that numbers the lines
+A file: each line is `label TAB sentence`, or `label TAB sentence TAB sentence` for a network of two inputs, in UTF-8; in a .csv
+file, cells are separated by commas or semicolons, and may be in quotes. A first line of names, such as `label TAB sentence`, is
+a header; the label may stand last, and a column that numbers the lines
 in front; both are reported. Blank lines are skipped, and the quotes of a quoted cell removed.
 
 A folder: each file holds the sentences of one label, one per line. Its name is `NAME.LABEL` (rt-polarity.pos,
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 
 from cnnc.core.files import reason
 from cnnc.data import Request
+from cnnc.data.csv_rows import csv_rows
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines, read_raw_lines
@@ -179,14 +181,29 @@ def _from_file(path: Path, request: Request, inputs: int) -> Iterator[LabelledSe
     columns = 1 + inputs + (layout.row_numbers is not None)
     for number, cells in islice(lines, layout.header, None):
         if len(cells) != columns:
-            shape = "label TAB sentence" + " TAB sentence" * (inputs - 1)
-            raise bad_file(f"{path}:{number}", f"expected {shape}, found {len(cells) - 1} tabs")
+            raise _wrong_row(f"{path}:{number}", len(cells), inputs, _is_csv(path))
         label, sentences = layout.split(cells)
         yield _example(f"{path}:{number}", label.strip(), sentences)
 
 
+def _wrong_row(where: str, cells: int, inputs: int, is_csv: bool) -> CnncError:
+    """The E602 of a row that does not have a label and the sentences."""
+    if is_csv:
+        found = f"expected a label and {inputs} sentence{'s' if inputs > 1 else ''}, found {cells} cell{'s' if cells != 1 else ''}"
+        return bad_file(where, found, 'put a sentence that has commas into quotes: `good,"fine, and funny"`')
+    shape = "label TAB sentence" + " TAB sentence" * (inputs - 1)
+    return bad_file(where, f"expected {shape}, found {cells - 1} tabs")
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of each line that is not blank; a cell that is quoted as in CSV loses its quotes."""
+    if _is_csv(path):
+        yield from csv_rows(str(path), [f"{line}\n" for _, line in read_lines(path)])
+        return
     for number, line in read_lines(path):
         if line.strip():
             yield number, [_unquoted(cell) for cell in line.split("\t")]
@@ -256,11 +273,12 @@ def _labels(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def _tables(path: Path) -> dict[str, str]:
-    """The names of the files of each share in a folder; {} unless there are train.tsv and test.tsv."""
+    """The names of the files of each share in a folder; {} unless there are train.tsv and test.tsv, or .csv."""
     names = {TRAINING: ("train",), VALIDATION: (*NAMES[VALIDATION], "dev"), TEST: ("test",)}
     tables = {}
     for share, stems in names.items():
-        found = next((f"{stem}.tsv" for stem in stems if (path / f"{stem}.tsv").is_file()), None)
+        names_of_files = (f"{stem}{suffix}" for suffix in (".tsv", ".csv") for stem in stems)
+        found = next((name for name in names_of_files if (path / name).is_file()), None)
         if found is not None:
             tables[share] = found
     return tables if TRAINING in tables and TEST in tables else {}

@@ -42,6 +42,46 @@ def test_vocabulary_and_numbers() -> None:
     assert encode(sentences, {"a": 2, "b": 3}, 2).tolist() == [[3, 2], [2, 1], [2, 0]]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["good,fine film", "bad,awful film"] * 5,
+        ["label,text", *['good,"fine, funny"', "bad,awful"] * 5],
+        ["text,label", *['"fine\nand ""funny""",good', "awful,bad"] * 5],
+        [",text,label", *(f"{n},film {n},{('bad', 'good')[n % 2]}" for n in range(10))],
+        ["sep=;", *["good;fine, funny", "bad;awful"] * 5],
+    ],
+    ids=["plain", "quoted", "wrapped, label last", "pandas", "sep"],
+)
+def test_a_csv_file(lines: list[str], tmp_path: Path) -> None:
+    place = write(tmp_path / "a.csv", "\r\n".join(lines) + "\r\n")
+    data, _ = loaded_and_reported("text", place, inputs=FIVE, classes=2, test=0.2)
+    assert data.classes == ("bad", "good")
+    assert np.bincount(data.train.labels).tolist() == [4, 4]
+    assert not {"label", "text"} & set(data.vocabulary)
+
+
+def test_the_words_of_a_quoted_cell(tmp_path: Path) -> None:
+    place = write(tmp_path / "a.csv", "label,text\n" + 'good,"fine, and\nwarm"\nbad,dull\n' * 5)
+    data, _ = loaded_and_reported("text", place, inputs=FIVE, classes=2, test=0.2)
+    assert set(data.vocabulary) == {"fine", ",", "and", "warm", "dull"}
+
+
+def test_a_csv_line_of_too_many_cells(tmp_path: Path) -> None:
+    text = refused(
+        "text", write(tmp_path / "a.csv", "good,fine\nbad,awful\n" * 3 + "good,fine, and funny\n"), inputs=FIVE
+    )
+    assert "a.csv:7: expected a label and 1 sentence, found 3 cells" in text
+    assert 'put a sentence that has commas into quotes: `good,"fine, and funny"`' in text
+
+
+def test_a_folder_with_train_and_test_csv(tmp_path: Path) -> None:
+    for name, count in (("train.csv", 6), ("test.csv", 4)):
+        write(tmp_path / name, "label,text\n" + "good,fine\nbad,awful\n" * (count // 2))
+    data, _ = loaded_and_reported("text", tmp_path, inputs=FIVE, classes=2)
+    assert (len(data.train), len(data.test)) == (6, 4)
+
+
 def test_a_file_of_labels_and_sentences(tmp_path: Path) -> None:
     place = write(tmp_path / "a.tsv", reviews())
     data, lines = loaded_and_reported("text", place, inputs=FIVE, classes=2, test=0.2)
