@@ -208,7 +208,8 @@ def find_sentences(rows: Sequence[Sequence[str]], sentences: int) -> TableLayout
     """The layout of a table with a label and this many sentences per line; `rows` holds at least one line."""
     first = [cell.strip().lower() for cell in rows[0]]
     columns = list(zip(*(row for row in rows if len(row) == len(first)), strict=True))
-    index = 0 if len(first) == sentences + 2 and _counts(columns[0][1:] or ("",)) else None
+    is_numbered = first[0] in INDEX_NAMES or _counts(columns[0][1:] or ("",))
+    index = 0 if len(first) == sentences + 2 and is_numbered else None
     candidates = [n for n in range(len(first)) if n != index]
     named = [n for n in candidates if first[n] in HEADERS]
     if named and not _repeats(columns[named[0]]):

@@ -49,9 +49,10 @@ def test_vocabulary_and_numbers() -> None:
         ["label,text", *['good,"fine, funny"', "bad,awful"] * 5],
         ["text,label", *['"fine\nand ""funny""",good', "awful,bad"] * 5],
         [",text,label", *(f"{n},film {n},{('bad', 'good')[n % 2]}" for n in range(10))],
+        ["id,text,label", *(f"{n * 7},film {n},{('bad', 'good')[n % 2]}" for n in range(10, 0, -1))],
         ["sep=;", *["good;fine, funny", "bad;awful"] * 5],
     ],
-    ids=["plain", "quoted", "wrapped, label last", "pandas", "sep"],
+    ids=["plain", "quoted", "wrapped, label last", "pandas", "ids", "sep"],
 )
 def test_a_csv_file(lines: list[str], tmp_path: Path) -> None:
     place = write(tmp_path / "a.csv", "\r\n".join(lines) + "\r\n")
