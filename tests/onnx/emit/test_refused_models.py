@@ -84,6 +84,16 @@ def test_nothing_is_named_where_nothing_helps(tmp_path: Path, monkeypatch: pytes
     assert "`" not in help
 
 
+def test_an_option_that_cannot_be_tried_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def relu(e: Emitter, op: Any, node: Node, inputs: list[str]) -> None:
+        if e.opset != Options().opset:
+            raise CnncError.of("E806", "no such operator at this opset")
+        e.op("LeakyRelu", inputs, alpha=0.01)
+
+    monkeypatch.setitem(EMISSIONS, Relu, relu)
+    assert refused(tmp_path / "net.onnx").startswith("no file was written, and no other opset helps")
+
+
 def test_an_overflow_names_the_layer_and_the_limit(tmp_path: Path) -> None:
     network = check("input 4; a: fc 3; scale 1e30; b: fc 3; scale 1e10; relu")
     weights = {name: np.abs(a) for name, a in weights_of(network.require_graph(), 0).items()}
