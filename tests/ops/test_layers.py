@@ -205,6 +205,36 @@ def test_output_type_parameters_and_macs_of_a_layer(row: Row) -> None:
     assert op.brief() == op.brief().strip()
 
 
+FORMULA = re.compile(r"(?<![\dx])((?:floor\(|ceil\(|\(|\d)[\d +\-·/().²]*) = ([\d,]+(?:\.\d+)?)(?![\dx])")
+
+
+def test_the_formulas_of_a_layer_multiply_out() -> None:
+    """`16·(3·3·3) + 16 = 448`: the left side is the right one, in every line that `--explain` prints."""
+    lines = [line for row in ROWS for line in row.op.explain(*row.types)]
+    assert [line for line in lines if "params = " in line and not FORMULA.search(line)] == [
+        "params = 3 (one slope per channel)"
+    ]
+    formulas = [(line, *match) for line in lines for match in FORMULA.findall(line)]
+    assert len(formulas) > 100
+    for line, left, right in formulas:
+        expression = left.replace("·", "*").replace("²", "**2")
+        value = eval(expression, {"floor": math.floor, "ceil": math.ceil})
+        assert f"{value:.2f}" == f"{float(right.strip(',').replace(',', '')):.2f}", line
+
+
+def test_what_a_table_shows_of_a_layer_is_what_the_language_reads() -> None:
+    """Except for a named filter, of which it shows the numbers too."""
+    rows = [
+        row for row in ROWS if len(row.types) == 1 and row.keyword != "add" and row.values.get("numbers") != "sobel_x"
+    ]
+    assert len(rows) > 140
+    for row in rows:
+        (x,) = row.types
+        shared = "fc1: fc 10 bias=false; from input1; " if "share" in row.values else ""
+        source = f"input {x} dtype={x.dtype}; {shared}{row.keyword} {row.op.brief()}"
+        assert check(source).require_graph().nodes[-1].op == row.op, source
+
+
 def test_every_layer_has_a_row() -> None:
     assert sorted(set(OPS) - {row.keyword for row in ROWS}) == []
 

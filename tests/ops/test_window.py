@@ -19,7 +19,7 @@ from cnnc.network import check
 from cnnc.ops.base import ShapeError
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
-from cnnc.ops.window import AxisRule, resolve_padding, stride_advice
+from cnnc.ops.window import AxisRule, Geometry, resolve_padding, stride_advice
 
 # --- against ONNX, thousands of combinations ---------------------------------------------------------------
 
@@ -226,6 +226,27 @@ def test_rows_left_unread_are_those_after_the_last_window_less_the_usual_gap() -
         last = (r.out - 1) * r.s + r.e - r.begin  # the first place past the last window
         expected = max(0, min(r.m - last, r.m) - max(0, r.s - r.e))
         assert r.unread == expected, r
+
+
+def test_windows_that_read_only_padding_are_found_by_listing_what_each_reads() -> None:
+    for r in [
+        *FITTING,
+        *(r.replace(ceil=True) for r in poolable(FITTING)),
+        *(r.replace(begin=7) for r in FITTING[::5]),
+    ]:
+        starts = range(-r.begin, -r.begin + r.out * r.s, r.s)
+        only_padding = any(not any(0 <= start + i * r.d < r.m for i in range(r.k)) for start in starts)
+        assert r.pads_whole_window == only_padding, r
+
+
+def test_the_padding_of_a_geometry_reaches_as_far_as_the_last_window() -> None:
+    for r in [*FITTING[::7], *(r.replace(ceil=True) for r in poolable(FITTING))]:
+        geometry = Geometry.of([r, r.replace(end=9)])
+        begin, end = geometry.pads[0]
+        assert (geometry.k[0], geometry.s[0], geometry.d[0], geometry.out[0], begin) == (r.k, r.s, r.d, r.out, r.begin)
+        assert end == max(r.end, (r.out - 1) * r.s + r.e - r.begin - r.m)
+        assert geometry.padded_sizes((r.m, 5)) == (r.m + begin + end, 5 + r.begin + geometry.pads[1][1])
+        assert geometry.padded
 
 
 def advised(rule: AxisRule) -> Iterator[AxisRule]:
