@@ -50,10 +50,10 @@ def test_a_layer_on_its_own_may_deviate_by_a_fiftieth_its_noise_and_its_operator
 def test_two_runs_may_differ_by_eight_times_what_one_may_err(farther: str) -> None:
     """The optimized output is compared with the unoptimized one, not with the network."""
     exact = np.array([[0.25, 4.0], [1.0, 2.0]])
-    off = exact + [[0.0, 1e-3], [0.0, 0.0]]
+    off = exact + np.array([[0.0, 1e-3], [0.0, 0.0]])
     unoptimized, with_errors = (off, exact) if farther == "unoptimized" else (exact, off)
     reference = Reference(exact, np.asarray(1e-7), np.asarray(4.0))
-    found = reference.run_deviation("x", unoptimized[:1], unoptimized[:1] + [[0.1, 0.0]], with_errors)
+    found = reference.run_deviation("x", unoptimized[:1], unoptimized[:1] + np.array([0.1, 0.0]), with_errors)
     assert found.difference == pytest.approx(0.1)
     assert found.value == 0.25
     assert found.allowed == pytest.approx(1e-4 * 0.25 + 1e-5 + 8 * 1e-3)
