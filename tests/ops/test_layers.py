@@ -503,6 +503,14 @@ def test_transposed_errors(values: dict[str, Any], code: str, argument: str, hel
     assert help in error.help
 
 
+def test_a_transposed_error_is_about_the_axis_where_the_least_is_left() -> None:
+    error = failure(make("conv_transpose", out=4, k=2, p=3), "4x9x4")
+    assert error.message == "the padding removes the whole output: its size would be -1"
+    assert error.label == "out = (4 - 1)·1 - 3 - 3 + 2 + 0 = -1"
+    assert error.help == "p=2 is the largest padding that leaves an output"
+    assert "p=0 is the largest" in failure(make("conv_transpose", out=4, k=1, p=1), "4x1x5").help
+
+
 def test_the_help_of_a_transposed_error_works() -> None:
     assert make("conv_transpose", out=4, k=2, p=2).output(tensor("4x4x4")).spatial == (1, 1)
     for better in ({"k": 1, "output_pad": 2}, {"k": 3}):
@@ -737,6 +745,30 @@ def test_a_filter_larger_than_the_image() -> None:
     assert (error.code, error.argument, error.help) == ("E302", "numbers", "pad with p=1")
 
 
+@pytest.mark.parametrize(
+    ("shape", "k", "help"),
+    [
+        ("1x3x9", 5, "k=3 is the largest kernel that fits, or pad with p=1"),
+        ("1x9x4", (2, 9), "k=4 is the largest kernel that fits, or pad with p=3"),
+    ],
+)
+def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
+    assert failure(make("conv", out=1, k=k), shape).help == help
+
+
+@pytest.mark.parametrize(
+    ("shape", "meant"),
+    [
+        ("8x8x3", "3x8x8"), ("9x9x1", "1x9x9"), ("7x7x3", ""), ("8x9x3", ""), ("8x8x2", ""), ("3x8x8", ""),
+        ("5x3x8x8", "3x8x8"), ("5x1x9x9", "1x9x9"), ("5x3x7x7", ""), ("5x3x8x9", ""), ("5x2x8x8", ""),
+        ("28x28", "1x28x28"), ("27x27", ""), ("28x29", ""),
+    ],
+)  # fmt: skip
+def test_an_input_that_is_probably_an_image_in_another_layout(shape: str, meant: str) -> None:
+    helps = [a.help for a in make("input", 0, shape=Extents(tensor(shape).shape)).advice()]
+    assert helps == ([f"write `input {meant}` if it is an image"] if meant else [])
+
+
 # --- rearrangement -----------------------------------------------------------------------------------------
 
 
@@ -808,6 +840,15 @@ def test_local_response_norm_says_which_channels() -> None:
     assert "1 channels before and 2 after" in LocalResponseNorm.make(size=4).explain(tensor("8x4x4"))[0]
 
 
+def test_norms_say_over_what() -> None:
+    for op, over in (
+        (GroupNorm.make(groups=3), "4x4x5 in each of 3 groups"),
+        (InstanceNorm.make(), "4x5, per channel"),
+        (LayerNorm.make(), "all of 12x4x5"),
+    ):
+        assert op.explain(tensor("12x4x5"))[1] == f"statistics over {over}"
+
+
 def test_what_rectifies() -> None:
     words = {k for k, op in OPS.items() if issubclass(op, Activation) and op.rectifies}
     assert words == {
@@ -867,6 +908,12 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
     assert error.message == f"add needs equal shapes: {a} and {b}"
     assert error.label == f"{a} + {b}"
     assert help in error.help
+
+
+def test_where_both_operands_need_an_edit_that_is_all_the_help() -> None:
+    assert failure(Add.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
+    assert failure(Add.make(), "64x26x28", "64x28x26").help == "apply `crop 26x26` to both"
+    assert failure(Concat.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
 
 
 def fixed_type(error: ShapeError, shape: str) -> TensorType:

@@ -295,6 +295,23 @@ def test_a_warning_of_a_stride_names_a_gentle_edit(text: str, help: str) -> None
         assert not [d for d in after if d.severity == "error" or d.code in ("W301", "W303")], edit
 
 
+@pytest.mark.parametrize(
+    ("layer", "codes"),
+    [
+        ("conv 4 k=4 p=same", ["W302"]),
+        ("conv 4 k=3 p=same", []),
+        ("conv 4 k=4 s=2 p=same", []),  # the outputs lie between elements anyway
+        ("conv 4 k=4 p=valid", []),
+        ("conv 4 k=3 p=2", []),
+        ("conv 4 k=3 p=3", ["W303"]),
+        ("conv 4 k=1 p=1", ["W303"]),
+        ("filter [[1, 2], [3, 4]]", ["W302"]),
+    ],
+)
+def test_padding_that_is_probably_unintended(layer: str, codes: list[str]) -> None:
+    assert [d.code for d in check(f"input 3x8x8; {layer}").diagnostics] == codes
+
+
 # --- pools that cannot be --------------------------------------------------------------------------------
 
 

@@ -89,7 +89,7 @@ def test_others_can_read_the_weights(file: Path, made: Checkpoint) -> None:
     np.testing.assert_array_equal(tensors["weights/fc1.weight"], made.weights["fc1.weight"])
     facts = json.loads(json.loads(parts(file.read_bytes())[0])["__metadata__"]["cnnc"])
     assert facts["classes"] == list("0123456789")
-    assert facts["preprocessing"]
+    assert facts["preprocessing"] == {"range": [0, 1], "layout": "channels first"}
     assert len(facts["sha256"]) == 64
 
 
