@@ -819,6 +819,9 @@ def test_embed_takes_a_vector_of_integers() -> None:
     error = failure(Embed.make(rank=1, dim=8, vocab=9), "3x4:int64")
     assert error.code == "E324"
     assert "`reshape 12`" in error.help
+    assert Embed.make(rank=0, dim=8, vocab=9).windows(tensor("7:int64")) == (Window(1),), (
+        "an axis that the vector lacks"
+    )
 
 
 @pytest.mark.parametrize("cls", [Clip, HardTanh])
