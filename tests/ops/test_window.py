@@ -274,6 +274,7 @@ def test_the_edits_that_a_warning_names_work(even: bool) -> None:
     [
         ("input 3x32x32; conv 8 k=3 s=2", "p=1 or k=4"),
         ("input 3x224x224; conv 8 k=7 s=4 p=1", "p=2"),
+        ("input 3x10x10; conv 8 k=5 s=4", "p=2 or k=6"),
         ("input 3x32x33; conv 8 k=3 s=2", "p=1 or k=4x3"),
         ("input 3x32x32; conv 8 k=3x2 s=2x5", "p=1 or k=4x2"),
         ("input 3x8x12; conv 8 k=3x4 s=2x4", "p=1x0 or k=4"),
