@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,10 +28,19 @@ def test_a_second_holder_is_told_who_holds_it_and_how_to_stop_it(tmp_path: Path)
     (diagnostic,) = error.value.diagnostics
     assert (diagnostic.code, diagnostic.status) == ("E907", 6)
     assert f"process {os.getpid()} on " in diagnostic.message
+    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", diagnostic.message)
     assert f"kill {os.getpid()}" in diagnostic.help or sys.platform == "win32"
     with locked(tmp_path, print):  # free again
         assert (tmp_path / LOCK_FILE).exists()
     assert not (tmp_path / LOCK_FILE).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of this process in /proc")
+def test_a_lock_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with locked(tmp_path, print), pytest.raises(CnncError), locked(tmp_path, print):
+        pass
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"process": "x"}', "\x00" * 99, '{"process": 1}', "[" * 5000])
