@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core import file_lock
 from cnnc.diagnostics import CnncError
-from cnnc.training import run_folder, run_lock
+from cnnc.training import run_folder
 from cnnc.training.checkpoint import RUN_FILES
 from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
@@ -101,7 +102,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """We open the file, its holder ends and deletes it, a third process locks a new one: we must not get the old one."""
-    real, calls = run_lock._lock, []
+    real, calls = file_lock._lock, []
 
     def lock(file: int) -> bool:
         calls.append(file)
@@ -109,7 +110,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
             (tmp_path / LOCK_FILE).unlink()
         return real(file)
 
-    monkeypatch.setattr(run_lock, "_lock", lock)
+    monkeypatch.setattr(file_lock, "_lock", lock)
     with locked(tmp_path, print):
         assert len(calls) == 2
         with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
