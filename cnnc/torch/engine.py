@@ -28,7 +28,7 @@ from cnnc.graph.for_training import move_relus_behind_pools
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.reference.engine import StepRandom
 from cnnc.reference.registry import Random
-from cnnc.torch.devices import autocast_type, device_named, peak_memory, reset_peak_memory, total_memory
+from cnnc.torch.devices import autocast_type, device_named, machine_of, peak_memory, reset_peak_memory, total_memory
 from cnnc.torch.feeds import check_integers, tensor_of
 from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult, batch_loss
@@ -94,6 +94,10 @@ class TorchEngine(Engine):
     def provider(self) -> str:
         """The device, in checkpoints."""
         return str(self.device)
+
+    @property
+    def machine(self) -> dict[str, str]:
+        return machine_of(self.device)
 
     @property
     def options(self) -> dict[str, str]:
