@@ -574,6 +574,9 @@ def test_maxout_and_groups_need_their_multiples() -> None:
     assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32; write `groups=4`"
     assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
     assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
+    error = failure(Conv.make(out=8, k=1, groups=3), "12x5x5")
+    assert error.message == "groups=3 does not divide the 8 output channels"
+    assert error.help == "groups must divide both 12 and 8; possible values: 1, 2, 4; write `groups=2`"
     assert failure(DepthToSpace.make(n=2), "6x5x5").help == "add `conv 8 k=1` before it"
 
 
