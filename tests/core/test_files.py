@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -13,6 +14,7 @@ import pytest
 from cnnc.core import files
 from cnnc.core.files import (
     atomic_replacement,
+    atomic_replacements,
     decode_utf8,
     first_line,
     make_folder,
@@ -84,6 +86,75 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     assert code(caught.value) == "E902"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut at any moment there is the old file or the whole new one."""
+    calls: list[str] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(file: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "content")
+        real_sync(file)
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append(f"name {target.name}")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_atomic(tmp_path / "x", b"data")
+    assert calls == ["content", "name x", "folder"] or os.name == "nt"
+    calls.clear()
+    with atomic_replacements(tmp_path / "x", tmp_path / "y") as temporaries:
+        for path in temporaries:
+            path.write_bytes(b"new")
+    assert calls == ["content", "content", "name x", "folder", "name y", "folder"] or os.name == "nt"
+    calls.clear()
+    make_folder(tmp_path / "a" / "b")
+    assert calls == ["folder", "folder"] or os.name == "nt"
+
+
+def test_of_several_files_none_is_replaced_where_one_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"before")
+    synced: list[int] = []
+
+    def sync(file: int) -> None:
+        synced.append(file)
+        if len(synced) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+    def write() -> None:
+        with atomic_replacements(tmp_path / "x", tmp_path / "y") as temporaries:
+            for path in temporaries:
+                path.write_bytes(b"after")
+
+    with pytest.raises(CnncError, match=r"cannot write .*y: input/output error") as caught:
+        write()
+    assert code(caught.value) == "E902"
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"before"}
+
+
+@pytest.mark.parametrize(("number", "is_told"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_told: bool
+) -> None:
+    """Some network file systems cannot at all; a disk that fails is an error."""
+
+    def sync(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(CnncError) if is_told else contextlib.nullcontext():
+        write_atomic(tmp_path / "x", b"data")
+    assert files.read_bytes(tmp_path / "x", 9) == b"data"
 
 
 def test_a_long_name_is_a_name(tmp_path: Path) -> None:

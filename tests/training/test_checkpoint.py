@@ -16,6 +16,7 @@ from safetensors import numpy as safetensors
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
 from cnnc.reference.initializers import initialize
+from cnnc.reference.machine import machine
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 from tests.training.conftest import refused
@@ -321,6 +322,36 @@ def test_a_full_disk_leaves_what_was_there(file: Path, made: Checkpoint, tmp_pat
     assert [d.code for d in caught.value.diagnostics] == ["E902"]
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_whole(
+    file: Path, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that trains replaces its checkpoint by one with a longer header at any moment."""
+    real = checkpoints._metadata
+    seen: list[bytes] = []
+
+    def metadata(data: bytes) -> dict[str, str]:
+        if not seen:
+            checkpoints.save(file, replace(made, source=made.source + "# longer\n" * 9))
+        seen.append(data)
+        return real(data)
+
+    monkeypatch.setattr(checkpoints, "_metadata", metadata)
+    assert checkpoints.load(file).source == made.source
+    assert checkpoints.load(file).source != made.source
+
+
+def test_what_decides_the_last_bits_is_recorded_and_an_earlier_checkpoint_without_it_is_read(
+    file: Path, made: Checkpoint, tmp_path: Path
+) -> None:
+    assert b"machine" not in parts(file.read_bytes())[0]
+    assert checkpoints.load(file).machine == {}
+    facts = machine()
+    assert set(facts) == {"blas", "python", "simd", "system"}
+    assert all(facts.values())
+    checkpoints.save(tmp_path / "now.safetensors", replace(made, machine=facts))
+    assert checkpoints.load(tmp_path / "now.safetensors").machine == facts
 
 
 def test_the_library_reads_what_is_written(file: Path, made: Checkpoint) -> None:
