@@ -759,6 +759,19 @@ def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
     assert failure(make("conv", out=1, k=k), shape).help == help
 
 
+def test_a_kernel_is_dilated_if_it_is_on_one_axis() -> None:
+    error = failure(make("conv", out=1, k=3, d=(1, 2)), "1x8x4")
+    assert error.message == "the 3x5 kernel (dilated) does not fit into the 8x4 input"
+    assert error.help == "pad with p=1", "a kernel that is not dilated is another layer"
+
+
+def test_fc_says_what_it_flattens() -> None:
+    assert [Fc.make(out=2).explain(tensor(shape))[0] for shape in ("3x20x20", "7")] == [
+        "3x20x20 flattens to 1,200; params = 2·1200 + 2 = 2,402",
+        "params = 2·7 + 2 = 16",
+    ]
+
+
 @pytest.mark.parametrize(
     ("shape", "meant"),
     [
