@@ -25,6 +25,7 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.filter import Filter
 from cnnc.ops.kernels import NAMED
+from cnnc.ops.local import Local
 from cnnc.ops.merge import Add, Concat, Maximum, Merge, Mul, Sub
 from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
@@ -405,6 +406,8 @@ def test_fans_of_a_transposed_convolution() -> None:
     """Each output of k=4 s=2 meets 2·2 of the 16 taps; each input all of them."""
     (weight, _) = ConvTranspose.make(out=6, k=4, s=2, groups=2).parameters(tensor("8x5x5"))
     assert weight == Parameter("weight", (8, 3, 4, 4), "auto", 16, 48)
+    (weight, _) = Local.make(out=6, k=4, s=2).parameters(tensor("8x5x5"))
+    assert (weight.fan_in, weight.fan_out) == (8 * 16, 6 * 16)
     (narrow, _) = ConvTranspose.make(out=6, k=1, s=3).parameters(tensor("2x5x5"))
     assert narrow.fan_in == 1
 
@@ -501,6 +504,11 @@ def test_transposed_errors(values: dict[str, Any], code: str, argument: str, hel
     error = failure(make("conv_transpose", out=4, **values), "4x4x4")
     assert (error.code, error.argument) == (code, argument)
     assert help in error.help
+
+
+def test_same_is_impossible_on_the_axis_with_the_short_kernel() -> None:
+    error = failure(make("conv_transpose", out=4, k=(3, 1), s=(1, 3), p="same"), "4x4x4")
+    assert error.message == "`same` is impossible: the kernel plus output_pad is 1, less than the stride of 3"
 
 
 def test_a_transposed_error_is_about_the_axis_where_the_least_is_left() -> None:
@@ -806,6 +814,17 @@ def test_crop_is_in_the_middle_and_inside() -> None:
 def test_slices_beyond_the_axis(begin: int, end: int | None, argument: str) -> None:
     error = failure(Slice.make(begin=begin, **({} if end is None else {"end": end})), "5x4x4")
     assert (error.code, error.argument) == ("E322", argument)
+
+
+def test_an_empty_slice_is_told_from_one_beyond_the_axis() -> None:
+    for begin, end, problem in (
+        (3, 3, "slice 3 3 selects no element of an axis of 5"),
+        (5, 5, "slice 5 5 selects no element of an axis of 5"),
+        (3, 0, "slice 3 0 selects no element of an axis of 5"),
+        (0, 6, "slice 0 6 reaches beyond an axis of 5"),
+        (6, 6, "slice 6 6 reaches beyond an axis of 5"),
+    ):
+        assert failure(Slice.make(begin=begin, end=end), "5x4x4").message == problem
 
 
 def test_places_and_axes_that_do_not_exist() -> None:
