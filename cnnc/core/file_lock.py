@@ -38,13 +38,17 @@ def acquire(path: Path) -> tuple[int, bool]:
 
 
 def release(file: int, path: Path) -> None:
-    """Deletes the file and frees its lock."""
-    if sys.platform == "win32":  # which deletes only what nobody has open
-        os.close(file)
+    """Frees the lock and deletes its file, unless that of another process has taken its position in the meantime."""
+    is_ours = False
     with suppress(OSError):
-        path.unlink()
-    if sys.platform != "win32":
+        is_ours = _is_at(file, path)
+    with suppress(OSError):
+        if is_ours and sys.platform != "win32":
+            path.unlink()
+    with suppress(OSError):
         os.close(file)
+        if is_ours and sys.platform == "win32":  # which deletes only what nobody has open
+            path.unlink()
 
 
 if sys.platform == "win32":

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import write_atomic
+from cnnc.core.files import rename_synced, write_atomic
 from cnnc.data.fetch import cache_folder
 from cnnc.data.image_decoder import ImageFiles, Scan, Shape, batches_ahead
 from cnnc.data.image_file import pillow_version
@@ -105,8 +105,10 @@ class CacheEntry:
         if self._limit:
             with suppress(OSError):
                 self._pixels.parent.mkdir(parents=True, exist_ok=True)
+                _remove_abandoned(self._pixels.parent)
                 if _make_room(self._pixels.parent, prod(self._shape), self._limit):
                     self._file = self._pixels.with_suffix(f"{_PART}{os.getpid()}").open("wb")
+                    _lock(self._file)
         return self
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
@@ -121,8 +123,9 @@ class CacheEntry:
         """Keeps what was found, and the pixels that were added."""
         with suppress(OSError, CnncError):
             if self._file is not None:
+                self._file.flush()
+                rename_synced(Path(self._file.name), self._pixels)
                 self._file.close()
-                os.replace(self._file.name, self._pixels)
                 self._file = None
             if self._limit:
                 write_atomic(self._facts, json.dumps(scan.as_dict()).encode())
@@ -175,6 +178,24 @@ def _limit() -> int:
         return (shutil.disk_usage(existing).free + sum(size for _, size, _ in _entries(folder))) // FREE_FRACTION
     except OSError:
         return 0
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Locks a file that is being written until it is closed; False where another process has locked it, or nothing can be."""
+    import fcntl  # not on Windows, where nothing is cached
+
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Deletes the pixels that killed processes had begun to write: nobody holds their locks."""
+    for path in folder.glob(f"*{_PART}*"):
+        with suppress(OSError), path.open("rb") as file:
+            if _lock(file):
+                path.unlink(missing_ok=True)
 
 
 def _name(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> str:

@@ -3,7 +3,8 @@
 In: a run folder. Out: a context manager that holds its lock, or CnncError E907, which names the process that holds it.
 
 The operating system locks the file `.cnnc.lock` in the folder (cnnc/core/file_lock.py): there is no stale lock, and no
-process number is ever compared. What the file says (process, host, time) is only for messages.
+process number is ever compared. What the file says (process, host, time) is only for messages. A folder that was moved
+keeps its lock; where another run has begun at its old position, `require_not_taken` tells.
 
     with locked(Path("runs/lenet5"), print):
         ...  # no other process writes into runs/lenet5
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cnnc.core.file_lock import acquire, release
-from cnnc.core.files import read_start, write_error
+from cnnc.core.files import read_start, write_atomic, write_error
 from cnnc.diagnostics import CnncError
 
 LOCK_FILE = ".cnnc.lock"
@@ -52,6 +53,32 @@ def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         release(file, path)
+
+
+def require_not_taken(folder: Path) -> None:
+    """Raises CnncError E902 where another process has locked this folder: it is no longer the one that this process locked."""
+    holder = _holder(folder / LOCK_FILE)
+    if holder is not None and (holder.process, holder.host) != (os.getpid(), platform.node()):
+        message = f"cannot write {folder}: it was moved or deleted, and process {holder.process} on {holder.host} trains there"
+        raise CnncError.of("E902", message, help="give each run a folder of its own with `--run DIR`")
+
+
+def write_file(folder: Path, name: str, *data: bytes | memoryview) -> None:
+    """Writes a file of a run. Raises CnncError E902, also where another run has taken the place of its folder."""
+    require_not_taken(folder)
+    write_atomic(folder / name, *data)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether a process of this machine that no longer runs has locked this folder."""
+    if _holder(folder / LOCK_FILE) is None:  # not locked, or not yet
+        return False
+    doubts: list[str] = []
+    try:
+        with locked(folder, doubts.append):
+            return not doubts
+    except CnncError:
+        return False
 
 
 def _acquire(path: Path, report: Callable[[str], None]) -> int:

@@ -128,6 +128,34 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str, folder: Path
     assert data.read_bytes() == whole
 
 
+def test_pixels_that_a_killed_process_began_are_removed_and_those_of_another_are_not(
+    tmp_path: Path, folder: Path
+) -> None:
+    place = folder_of(tmp_path / "photos", by_class())
+    folder.mkdir(parents=True)
+    (folder / "killed.part123").write_bytes(b"half")
+    with (folder / "begun.part45").open("wb") as begun:
+        assert decoded_cache._lock(begun)
+        load("images", path=str(place), inputs=GREY)
+        assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".part45", ".u8"]
+
+
+def test_pixels_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size alone says that they are complete, which after a power cut would be that of a file of zeros."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{file}")).suffix)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    load("images", path=str(folder_of(tmp_path / "photos", by_class())), inputs=GREY)
+    assert synced[0].startswith(".part") or not Path("/proc/self/fd").exists()
+
+
 def test_without_a_cache_that_can_be_written(tmp_path: Path, folder: Path) -> None:
     place = folder_of(tmp_path / "photos", by_class())
     folder.parent.write_bytes(b"a file where the folder would be")
