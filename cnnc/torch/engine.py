@@ -293,10 +293,13 @@ class TorchEngine(Engine):
     # --- the device ------------------------------------------------------------------------------------------------------
 
     def on_device(self, array: Array) -> Tensor:
-        """The array as a tensor of the device; on the CPU it shares the array's memory where its layout is the same."""
+        """The array as a tensor of the device; on the CPU it shares the array's memory where its layout is the same.
+
+        With one channel the two layouts differ in their strides alone, which `contiguous` keeps and `to` sets.
+        """
         tensor = tensor_of(array, self.device)
         if tensor.dim() == 4 and self.channels_last:
-            return tensor.contiguous(memory_format=torch.channels_last)
+            return tensor.to(memory_format=torch.channels_last)
         return tensor
 
     def tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -258,7 +258,7 @@ def _metadata(data: bytes) -> dict[str, str]:
     if not data:
         raise ValueError("it is empty")
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
+    if length > len(data) - 8:
         raise ValueError("it is truncated, or another kind of file")
     try:
         header = json.loads(data[8 : 8 + length])

@@ -2,11 +2,9 @@
 
 In: a run folder. Out: a context manager that holds its lock, or CnncError E907, which names the process that holds it.
 
-The operating system locks the file `.cnnc.lock` in the folder (flock; on Windows msvcrt.locking) and frees it when its
-process ends, however it ends: there is no stale lock, and no process number is ever compared. What the file says
-(process, host, time) is only for messages. Worker processes do not inherit its descriptor, so none keeps the lock after
-the main process died. The file is deleted at the end; one that a killed process or a copy left behind is taken over. A folder that
-was moved keeps its lock; where another run has begun at its old place, `require_not_taken` tells.
+The operating system locks the file `.cnnc.lock` in the folder (cnnc/core/file_lock.py): there is no stale lock, and no
+process number is ever compared. What the file says (process, host, time) is only for messages. A folder that was moved
+keeps its lock; where another run has begun at its old position, `require_not_taken` tells.
 
     with locked(Path("runs/lenet5"), print):
         ...  # no other process writes into runs/lenet5
@@ -14,22 +12,21 @@ was moved keeps its lock; where another run has begun at its old place, `require
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from cnnc.core.file_lock import acquire, release
 from cnnc.core.files import read_start, write_atomic, write_error
 from cnnc.diagnostics import CnncError
 
 LOCK_FILE = ".cnnc.lock"
-_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of file systems without locks
 
 
 class LockHolder(NamedTuple):
@@ -55,21 +52,7 @@ def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        _release(file, path)
-
-
-def _release(file: int, path: Path) -> None:
-    """Frees the lock and deletes its file; not that of another process, which has made a new folder where a moved one was."""
-    is_ours = False
-    with suppress(OSError):
-        is_ours = _is_at(file, path)
-    with suppress(OSError):
-        if is_ours and sys.platform != "win32":
-            path.unlink()
-    with suppress(OSError):
-        os.close(file)
-        if is_ours and sys.platform == "win32":  # deletes only what nobody has open
-            path.unlink()
+        release(file, path)
 
 
 def require_not_taken(folder: Path) -> None:
@@ -100,61 +83,24 @@ def is_abandoned(folder: Path) -> bool:
 
 def _acquire(path: Path, report: Callable[[str], None]) -> int:
     """The descriptor of the locked file. Raises CnncError E907, OSError."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        try:
-            is_locked = _lock(file)
-            if not is_locked:
-                report(f"note: the file system of {path.parent} has no locks; do not train in it twice at once")
-            elif not _is_at(file, path):  # its last holder deleted it after we opened it
-                os.close(file)
-                continue
-            before = _holder(path)
-            if before is not None and before.host != platform.node():
-                report(
-                    f"note: process {before.process} on {before.host} began to train {path.parent} at {before.since} and was "
-                    "killed; make sure that it no longer runs, as not every network disk shares locks between machines"
-                )
-            _write(file, LockHolder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")))
-            return file
-        except BlockingIOError:
-            os.close(file)
-            raise _in_use(path) from None
-        except BaseException:
-            os.close(file)
-            raise
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> bool:
-        """Locks one byte far behind the text, so that others can read the text. Raises BlockingIOError."""
-        os.lseek(file, 1 << 30, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(*error.args) from error
-        return True
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        """Locks the file; False if its file system has no locks. Raises BlockingIOError if another process holds it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _CANNOT_LOCK:
-                return False
-            raise
-        return True
-
-
-def _is_at(file: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+        file, is_locked = acquire(path)
+    except BlockingIOError:
+        raise _in_use(path) from None
+    try:
+        if not is_locked:
+            report(f"note: the file system of {path.parent} has no locks; do not train in it twice at once")
+        before = _holder(path)
+        if before is not None and before.host != platform.node():
+            report(
+                f"note: process {before.process} on {before.host} began to train {path.parent} at {before.since} and was "
+                "killed; make sure that it no longer runs, as not every network disk shares locks between machines"
+            )
+        _write(file, LockHolder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")))
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def _write(file: int, holder: LockHolder) -> None:

@@ -205,6 +205,36 @@ def test_output_type_parameters_and_macs_of_a_layer(row: Row) -> None:
     assert op.brief() == op.brief().strip()
 
 
+FORMULA = re.compile(r"(?<![\dx])((?:floor\(|ceil\(|\(|\d)[\d +\-·/().²]*) = ([\d,]+(?:\.\d+)?)(?![\dx])")
+
+
+def test_the_formulas_of_a_layer_multiply_out() -> None:
+    """`16·(3·3·3) + 16 = 448`: the left side is the right one, in every line that `--explain` prints."""
+    lines = [line for row in ROWS for line in row.op.explain(*row.types)]
+    assert [line for line in lines if "params = " in line and not FORMULA.search(line)] == [
+        "params = 3 (one slope per channel)"
+    ]
+    formulas = [(line, *match) for line in lines for match in FORMULA.findall(line)]
+    assert len(formulas) > 100
+    for line, left, right in formulas:
+        expression = left.replace("·", "*").replace("²", "**2")
+        value = eval(expression, {"floor": math.floor, "ceil": math.ceil})
+        assert f"{value:.2f}" == f"{float(right.strip(',').replace(',', '')):.2f}", line
+
+
+def test_what_a_table_shows_of_a_layer_is_what_the_language_reads() -> None:
+    """Except for a named filter, of which it shows the numbers too."""
+    rows = [
+        row for row in ROWS if len(row.types) == 1 and row.keyword != "add" and row.values.get("numbers") != "sobel_x"
+    ]
+    assert len(rows) > 140
+    for row in rows:
+        (x,) = row.types
+        shared = "fc1: fc 10 bias=false; from input1; " if "share" in row.values else ""
+        source = f"input {x} dtype={x.dtype}; {shared}{row.keyword} {row.op.brief()}"
+        assert check(source).require_graph().nodes[-1].op == row.op, source
+
+
 def test_every_layer_has_a_row() -> None:
     assert sorted(set(OPS) - {row.keyword for row in ROWS}) == []
 
@@ -473,6 +503,14 @@ def test_transposed_errors(values: dict[str, Any], code: str, argument: str, hel
     assert help in error.help
 
 
+def test_a_transposed_error_is_about_the_axis_where_the_least_is_left() -> None:
+    error = failure(make("conv_transpose", out=4, k=2, p=3), "4x9x4")
+    assert error.message == "the padding removes the whole output: its size would be -1"
+    assert error.label == "out = (4 - 1)·1 - 3 - 3 + 2 + 0 = -1"
+    assert error.help == "p=2 is the largest padding that leaves an output"
+    assert "p=0 is the largest" in failure(make("conv_transpose", out=4, k=1, p=1), "4x1x5").help
+
+
 def test_the_help_of_a_transposed_error_works() -> None:
     assert make("conv_transpose", out=4, k=2, p=2).output(tensor("4x4x4")).spatial == (1, 1)
     for better in ({"k": 1, "output_pad": 2}, {"k": 3}):
@@ -707,6 +745,30 @@ def test_a_filter_larger_than_the_image() -> None:
     assert (error.code, error.argument, error.help) == ("E302", "numbers", "pad with p=1")
 
 
+@pytest.mark.parametrize(
+    ("shape", "k", "help"),
+    [
+        ("1x3x9", 5, "k=3 is the largest kernel that fits, or pad with p=1"),
+        ("1x9x4", (2, 9), "k=4 is the largest kernel that fits, or pad with p=3"),
+    ],
+)
+def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
+    assert failure(make("conv", out=1, k=k), shape).help == help
+
+
+@pytest.mark.parametrize(
+    ("shape", "meant"),
+    [
+        ("8x8x3", "3x8x8"), ("9x9x1", "1x9x9"), ("7x7x3", ""), ("8x9x3", ""), ("8x8x2", ""), ("3x8x8", ""),
+        ("5x3x8x8", "3x8x8"), ("5x1x9x9", "1x9x9"), ("5x3x7x7", ""), ("5x3x8x9", ""), ("5x2x8x8", ""),
+        ("28x28", "1x28x28"), ("27x27", ""), ("28x29", ""),
+    ],
+)  # fmt: skip
+def test_an_input_that_is_probably_an_image_in_another_layout(shape: str, meant: str) -> None:
+    helps = [a.help for a in make("input", 0, shape=Extents(tensor(shape).shape)).advice()]
+    assert helps == ([f"write `input {meant}` if it is an image"] if meant else [])
+
+
 # --- rearrangement -----------------------------------------------------------------------------------------
 
 
@@ -757,6 +819,9 @@ def test_embed_takes_a_vector_of_integers() -> None:
     error = failure(Embed.make(rank=1, dim=8, vocab=9), "3x4:int64")
     assert error.code == "E324"
     assert "`reshape 12`" in error.help
+    assert Embed.make(rank=0, dim=8, vocab=9).windows(tensor("7:int64")) == (Window(1),), (
+        "an axis that the vector lacks"
+    )
 
 
 @pytest.mark.parametrize("cls", [Clip, HardTanh])
@@ -776,6 +841,15 @@ def test_hard_tanh_is_from_minus_1_to_1_unless_given() -> None:
 def test_local_response_norm_says_which_channels() -> None:
     assert "2 channels before and 2 after" in LocalResponseNorm.make().explain(tensor("8x4x4"))[0]
     assert "1 channels before and 2 after" in LocalResponseNorm.make(size=4).explain(tensor("8x4x4"))[0]
+
+
+def test_norms_say_over_what() -> None:
+    for op, over in (
+        (GroupNorm.make(groups=3), "4x4x5 in each of 3 groups"),
+        (InstanceNorm.make(), "4x5, per channel"),
+        (LayerNorm.make(), "all of 12x4x5"),
+    ):
+        assert op.explain(tensor("12x4x5"))[1] == f"statistics over {over}"
 
 
 def test_what_rectifies() -> None:
@@ -837,6 +911,12 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
     assert error.message == f"add needs equal shapes: {a} and {b}"
     assert error.label == f"{a} + {b}"
     assert help in error.help
+
+
+def test_where_both_operands_need_an_edit_that_is_all_the_help() -> None:
+    assert failure(Add.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
+    assert failure(Add.make(), "64x26x28", "64x28x26").help == "apply `crop 26x26` to both"
+    assert failure(Concat.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
 
 
 def fixed_type(error: ShapeError, shape: str) -> TensorType:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +92,7 @@ def test_others_can_read_the_weights(file: Path, made: Checkpoint) -> None:
     np.testing.assert_array_equal(tensors["weights/fc1.weight"], made.weights["fc1.weight"])
     facts = json.loads(json.loads(parts(file.read_bytes())[0])["__metadata__"]["cnnc"])
     assert facts["classes"] == list("0123456789")
-    assert facts["preprocessing"]
+    assert facts["preprocessing"] == {"range": [0, 1], "layout": "channels first"}
     assert len(facts["sha256"]) == 64
 
 
@@ -198,6 +200,62 @@ def test_a_model_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"a model")
     with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` turns a model into a network and a checkpoint"):
         checkpoints.load(tmp_path / "x.onnx")
+
+
+def with_facts(made: Checkpoint, path: Path, tensors: Mapping[str, Any] = {}, **changes: Any) -> Path:
+    """Writes a checkpoint with a right checksum whose facts or progress are changed, and whose tensors are added to."""
+    facts = {**checkpoints.facts_of(made), "progress": asdict(made.progress)}
+    progress = {**facts["progress"], **changes.pop("progress", {})}
+    text = json.dumps({**facts, "progress": progress, **changes})
+    arrays = {**{f"weights/{name}": array for name, array in made.weights.items()}, **tensors}
+    metadata = {"cnnc": text, "digest": checkpoints._digest(arrays, text), "format": checkpoints.FORMAT}
+    path.write_bytes(b"".join(checkpoints.safetensors_parts(arrays, metadata)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"file": 3}, "its file is not text"),
+        ({"file": "\ud800.cnn"}, "surrogates not allowed"),
+        ({"source": None}, "its source is not text"),
+        ({"settings": "train.epochs=2"}, "its settings is not a list"),
+        ({"classes": [0, 1]}, "its classes is not text"),
+        ({"vocabulary": {}}, "its vocabulary is not a list"),
+        ({"versions": []}, "its versions has no names"),
+        ({"versions": {"cnnc": 1}}, "its versions is not text"),
+        ({"includes": {"a.cnn": None}}, "its includes is not text"),
+        ({"threads": 0}, "its threads is not a whole number of at least 1"),
+        ({"threads": True}, "its threads is not a whole number of at least 1"),
+        ({"threads": 1.0}, "its threads is not a whole number of at least 1"),
+        ({"threads": 2**63}, "its threads is not a whole number of at least 1"),
+        ({"sizes": {"H": 0}}, "its sizes is not a whole number of at least 1"),
+        ({"engine": 5}, "its engine is not text"),
+        ({"provider": ["cuda"]}, "its provider is not text"),
+        ({"engine_options": 1}, "its engine_options has no names"),
+        ({"dataset": 0}, "its dataset is not text"),
+        ({"progress": {"epoch": -1}}, "its epoch is not a whole number of at least 0"),
+        ({"progress": {"step": 0.5}}, "its step is not a whole number of at least 0"),
+        ({"progress": {"best_epoch": -2}}, "its best_epoch is not a whole number of at least -1"),
+        ({"progress": {"best_loss": "low"}}, "its progress has no number as best_loss"),
+        ({"tensors": {"weights/fc1.bias": np.zeros(10, np.int64)}}, "its weight fc1.bias is int64"),
+        ({"tensors": {"other/x": np.zeros(1)}}, "other"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_content_of_another_kind_under_a_right_checksum(
+    tmp_path: Path, made: Checkpoint, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(CnncError, match=reason) as caught:
+        checkpoints.load(with_facts(made, tmp_path / "x", **changes))
+    assert [d.code for d in caught.value.diagnostics] == ["E605"]
+
+
+def test_the_ends_of_what_a_checkpoint_may_hold(tmp_path: Path, made: Checkpoint) -> None:
+    progress = {"epoch": 0, "best_epoch": -1, "best_loss": 2}
+    found = checkpoints.load(with_facts(made, tmp_path / "x", threads=1, sizes={"H": 1}, progress=progress))
+    assert (found.threads, found.sizes, found.progress.best_epoch) == (1, {"H": 1}, -1)
+    assert (found.engine, found.provider, found.engine_options, found.dataset, found.slots) == ("numpy", "", {}, "", {})
 
 
 def test_noise(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ import errno
 import json
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from cnnc.core import file_lock
 from cnnc.diagnostics import CnncError
-from cnnc.training import run_folder, run_lock
+from cnnc.training import run_folder
 from cnnc.training.checkpoint import RUN_FILES
 from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
@@ -28,10 +30,19 @@ def test_a_second_holder_is_told_who_holds_it_and_how_to_stop_it(tmp_path: Path)
     (diagnostic,) = error.value.diagnostics
     assert (diagnostic.code, diagnostic.status) == ("E907", 6)
     assert f"process {os.getpid()} on " in diagnostic.message
+    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", diagnostic.message)
     assert f"kill {os.getpid()}" in diagnostic.help or sys.platform == "win32"
     with locked(tmp_path, print):  # free again
         assert (tmp_path / LOCK_FILE).exists()
     assert not (tmp_path / LOCK_FILE).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of this process in /proc")
+def test_a_lock_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with locked(tmp_path, print), pytest.raises(CnncError), locked(tmp_path, print):
+        pass
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"process": "x"}', "\x00" * 99, '{"process": 1}', "[" * 5000])
@@ -92,7 +103,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """We open the file, its holder ends and deletes it, a third process locks a new one: we must not get the old one."""
-    real, calls = run_lock._lock, []
+    real, calls = file_lock._lock, []
 
     def lock(file: int) -> bool:
         calls.append(file)
@@ -100,7 +111,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
             (tmp_path / LOCK_FILE).unlink()
         return real(file)
 
-    monkeypatch.setattr(run_lock, "_lock", lock)
+    monkeypatch.setattr(file_lock, "_lock", lock)
     with locked(tmp_path, print):
         assert len(calls) == 2
         with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
