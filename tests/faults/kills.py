@@ -118,7 +118,7 @@ def preload() -> None:
     for name in ("cli.app", "cli.train", "data.decode_worker", "reference.parallel.worker", "training.report_page"):
         import_module(f"cnnc.{name}")
     for module in (decoders, processes):
-        module.start_worker = start_forked
+        vars(module)["start_worker"] = start_forked
 
 
 class Left(NamedTuple):
