@@ -60,7 +60,7 @@ pool max k=2
 dropout 0.25
 fc 10
 softmax
-train { data images "../photos" val=0.2; optimizer adam lr=0.01; batch 54; epochs 2; seed 3; augment shift=1 }
+train { data images "../photos" val=0.2; optimizer adam lr=0.01; batch 30; epochs 2; seed 3; augment shift=1 }
 """
 
 
@@ -68,7 +68,7 @@ def train(words: Sequence[str]) -> None:
     """Trains as a long run on many images does: with worker processes, and a checkpoint after every step."""
     loop.SAVE_SECONDS = 0.0
     image_column.largest_in_memory = lambda: 0
-    image_column.FEWEST_FOR_WORKERS = 150
+    image_column.FEWEST_FOR_WORKERS = 80
     engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1
     processes.MIN_RUN_MACS = 0
     sys.argv = ["cnnc", "train", *words]
@@ -112,13 +112,27 @@ def start_forked(target: str, file: int) -> tuple[Forked, Connection]:
         return Forked(target, theirs, file), ours
 
 
-def preload() -> None:
-    """Loads what a training loads, before it is forked, and lets workers be forked."""
-    import_module("PIL.Image")
-    for name in ("cli.app", "cli.train", "data.decode_worker", "reference.parallel.worker", "training.report_page"):
-        import_module(f"cnnc.{name}")
-    for module in (decoders, processes):
-        vars(module)["start_worker"] = start_forked
+def preload(folder: Path) -> None:
+    """Trains once in this process, alone, so that all modules are loaded before it is forked; lets workers be forked."""
+    write_network(folder)
+    before = os.getcwd()
+    null = os.open(os.devnull, os.O_WRONLY)
+    streams = [(stream, os.dup(stream)) for stream in (1, 2)]
+    with suppress(SystemExit):
+        os.environ.update(CNNC_THREADS="1", CNNC_WORKERS="0", CNNC_CACHE_GB="0")
+        os.chdir(folder)
+        for stream, _ in streams:
+            os.dup2(null, stream)
+        train(["killed.cnn", "--run", "run"])
+    os.chdir(before)
+    for stream, copy in streams:
+        os.dup2(copy, stream)
+    for module in ("data.decode_worker", "reference.parallel.worker"):
+        import_module(f"cnnc.{module}")
+    for starts in (decoders, processes):
+        vars(starts)["start_worker"] = start_forked
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Left(NamedTuple):
@@ -223,7 +237,9 @@ class Kills:
         self.folder, self._draw, self._forks = folder, draw, forks
         write_photos(folder / "photos")
         (folder / "temporary").mkdir()
-        self._whole = self._fresh(folder / "whole")
+        if forks:
+            preload(folder / "preloaded")
+        self._whole = write_network(folder / "whole")
         training = Training(self._whole, True, forks)
         self._first = self._last = 0.0
         while (now := training.seconds()) < float("inf"):
@@ -236,11 +252,6 @@ class Kills:
         self._expected = weights_of(self._whole / "run")
         self.worst = 0.0
 
-    def _fresh(self, folder: Path) -> Path:
-        folder.mkdir(exist_ok=True)
-        (folder / "killed.cnn").write_text(NETWORK)
-        return folder
-
     def _moment(self) -> float:
         """A moment: one in ten during the start, the others between the first checkpoint and the end, which varies a little."""
         first = 0.0 if self._draw.random() < 0.1 else self._first
@@ -249,7 +260,7 @@ class Kills:
     def once(self, kind: str) -> tuple[str, list[str]]:
         """One training that ends by `kind`, and is resumed: how it ended, and what was wrong."""
         with _disk(self.folder / "struck") if kind == "disk" else _plain(self.folder / "struck") as folder:
-            self._fresh(folder)
+            write_network(folder)
             shared = _shared()
             training = Training(folder, True, self._forks)
             ending, wrong = self._strike(kind, training, folder)
@@ -375,13 +386,20 @@ def weights_of(run: Path) -> list[bytes]:
     return [(run / f"{name}.safetensors").read_bytes() for name in ("last", "best")]
 
 
+def write_network(folder: Path) -> Path:
+    """The source in a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "killed.cnn").write_text(NETWORK)
+    return folder
+
+
 def write_photos(folder: Path) -> None:
     """Some of the bundled digits as image files, by class."""
     from PIL import Image
 
     digits = load("digits").train
     labels = np.asarray(digits.targets[0][:]).reshape(-1)
-    for n in range(300):
+    for n in range(160):
         place = folder / str(labels[n])
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(digits.inputs[0][n : n + 1], np.uint8)[0, 0]).save(place / f"{n}.png")
@@ -391,8 +409,6 @@ def strike(counts: dict[str, int], report: Callable[[str], None], forks: bool, s
     """Ends trainings as often as `counts` says; returns what was wrong."""
     problems = []
     adopt_orphans()
-    if forks:
-        preload()
     with tempfile.TemporaryDirectory(prefix="cnnc-kills-") as name:
         kills = Kills(Path(name), random.Random(seed), forks)
         for kind, count in counts.items():
