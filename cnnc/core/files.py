@@ -210,7 +210,7 @@ def sync_folder(folder: Path) -> None:
 def rename_synced(source: Path, target: Path) -> None:
     """Gives a file that is complete, or a folder, its name: its content is on the disk before, and the name after. Raises OSError."""
     if not source.is_dir():
-        with source.open("rb") as file:
+        with source.open("rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
     os.replace(source, target)
     sync_folder(target.parent)
@@ -265,7 +265,7 @@ class _Replacement:
     def sync(self) -> None:
         """Flushes the content to disk."""
         if self.is_file:
-            with _e902(self.path), self.temporary.open("rb") as file:
+            with _e902(self.path), self.temporary.open("rb+") as file:
                 self.temporary.chmod(0o666 & ~umask() if self.mode is None else stat.S_IMODE(self.mode))
                 os.fsync(file.fileno())
 
