@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +22,7 @@ from safetensors import numpy as safetensors
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import read_bytes, read_start, write_atomic
+from cnnc.core.limits import require_memory_limit, require_parameter_limit
 from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -194,6 +196,9 @@ _OTHER_FILES = {
 """What files that are no checkpoints are, and what is done with them, by suffix."""
 
 
+_COPIES = 2  # of the tensors, while they are taken out of the file
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
     try:
@@ -218,14 +223,20 @@ def load(path: Path) -> Checkpoint:
 
 
 def _require_complete(path: Path) -> None:
-    """Raises ValueError unless the file has the size that its header says; reads the header alone."""
+    """Raises ValueError unless the file has the size that its header says, E913 if it is above the caller's limits.
+
+    Reads the header alone.
+    """
     start = _start(path)
     _metadata(start)
     length = int.from_bytes(start[:8], "little")
-    tensors = (value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__")
-    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
+    tensors = {key: value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__"}
+    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
     if path.stat().st_size != end:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, and its header describes {end:,}")
+    weights = sum(math.prod(map(int, tensors[key]["shape"])) for key in tensors if key.startswith("weights/"))
+    require_parameter_limit(weights, str(path))
+    require_memory_limit(_COPIES * end, f"reading {path}")
 
 
 def _start(path: Path) -> bytes:
