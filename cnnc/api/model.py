@@ -22,7 +22,7 @@ from cnnc.api.subject import is_model, read_subject
 from cnnc.core.arrays import Weights
 from cnnc.core.files import with_suffix
 from cnnc.core.versions import versions
-from cnnc.data.prediction_inputs import as_batch
+from cnnc.data.prediction_inputs import read_arrays
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, load
@@ -249,20 +249,7 @@ class Model:
 
     def feeds(self, *arrays: Values, **named: Values) -> dict[str, Values]:
         """The inputs as batches (N, *shape) by name, checked and converted as `model(x)` takes them. Raises CnncError E608."""
-        specs = {spec.name: spec for spec in input_specs(self._trained)}
-        given = dict(zip(specs, arrays, strict=False)) | dict(named)
-        unknown = [name for name in named if name not in specs]
-        missing = [name for name in specs if name not in given]
-        if len(arrays) > len(specs) or unknown or missing:
-            found = f"no input is named {unknown[0]}" if unknown else f"{len(arrays) + len(named)} arrays were given"
-            inputs = ", ".join(f"{spec.name} {spec}" for spec in specs.values())
-            raise CnncError.of("E608", f"{found}; the network takes {inputs}", help=f"write model({', '.join(specs)})")
-        feeds = {name: as_batch(np.asarray(given[name]), name, spec) for name, spec in specs.items()}
-        counts = {name: len(array) for name, array in feeds.items()}
-        if len(set(counts.values())) > 1:
-            found = ", ".join(f"{count} of {name}" for name, count in counts.items())
-            raise CnncError.of("E608", f"the inputs hold different numbers of examples: {found}")
-        return feeds
+        return read_arrays(arrays, named, input_specs(self._trained)).feeds
 
     @checked('model.save("lenet5.safetensors")', "model.")
     def save(self, path: Path | str) -> Path:

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from cnnc.api.arguments import checked
-from cnnc.api.arrays import Data, data_source
+from cnnc.api.arrays import Data, data_source, reading
 from cnnc.api.engines import EngineName, Precision, engine_named
 from cnnc.api.progress import callback_of, report_of
 from cnnc.api.result import Result
@@ -74,13 +74,14 @@ def train(
     >>> result.folder, result.best_epoch, len(result.rows)
     (PosixPath('run'), 2, 2)
     """
-    network = _network(network, settings, at)
+    source = data_source(data)
+    network = reading(_network(network, settings, at), source)
     report, shown = report_of(progress), callback_of(progress)
     computes = engine_named(
         engine, provider=provider, device=device, precision=precision, compile=compile, report=report
     )
     folder = Path(run) if run is not None else None
-    with new_run(network, folder, data_source(data), computes, report) as new:
+    with new_run(network, folder, source, computes, report) as new:
         return _trained(new, shown, callback)
 
 
@@ -130,14 +131,13 @@ def resume(
 
 
 def _network(network: Network | Path | str, settings: Sequence[str], at: Mapping[str, int] | None) -> Network:
-    """The network, without errors. Raises CnncError, E010 for settings or sizes of a network that is loaded."""
+    """The network. Raises CnncError E010 for settings or sizes of a network that is loaded."""
     if not isinstance(network, Network):
         network = load(network, settings, at)
     elif settings or at:
         what = "settings" if settings else "at"
         help = f"give them to cnnc.load or cnnc.check: cnnc.load(path, {what}=...)"
         raise CnncError.of("E010", f"{what} apply to a network file, not to a network that is loaded", help=help)
-    network.require_graph()
     return network
 
 

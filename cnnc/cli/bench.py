@@ -24,9 +24,11 @@ def bench(
     json: Annotated[bool, json_option("the measurements as a JSON object, times in seconds")] = False,
 ) -> None:
     """Measure a model on random input: latency, throughput, load time and memory."""
-    from cnnc.onnx.run.bench import bench as measure
+    from cnnc.api.prediction import bench as measure
+    from cnnc.onnx.run.inspect import require_model
     from cnnc.report.table import human_bytes
 
+    require_model(model)
     size_of_symbol = parse_sizes(sizes, "--size")
     print_status(f"measuring for {seconds:g} s")
     result = measure(

@@ -123,8 +123,8 @@ def run_all(page: Path, chosen: list[Step], folder: Path) -> None:
             pytest.fail(f"{step.command}\n--- shown\n{step.output}\n--- printed\n{printed}")
 
 
-LONG = ("autoencoder", "segmentation")
-"""Pages that train networks for half a minute, which the lecture trains too."""
+LONG = ("autoencoder", "keywords", "segmentation")
+"""Pages that train networks for many seconds."""
 each_course = pytest.mark.parametrize("page", COURSES, ids=[page.stem for page in COURSES])
 
 
