@@ -9,7 +9,7 @@ and gradients of arrays, computed with NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ from cnnc.reference.parallel.threads import one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.example_loss import example_loss
+from cnnc.training.initial_weights import Initial
 from cnnc.training.trained import TrainedNetwork, input_specs, of_checkpoint, require_no_settings, untrained
 
 Values = NDArray[Any]
@@ -325,6 +326,16 @@ def _target(column: Values, loss: Loss, graph: Graph, count: int) -> Values:
             "E610", f"found the label {wrong[0]}; {loss.on or graph.outputs[0]} has {classes} classes", help=help
         )
     return labels
+
+
+def initial_of(model: Any, report: Callable[[str], None]) -> Initial:
+    """The weights of a model, a result or a path, for a training to begin with. Raises CnncError as `Model.load` does."""
+    found = as_model(model)
+    where = str(model) if isinstance(model, Path | str) else found.network.name
+    if found.trained.untrained:
+        message = f"{where} has no weights: it is not trained"
+        raise CnncError.of("E605", message, help="name a run, a checkpoint or a model")
+    return Initial(found.weights, where, dict(found.checkpoint().origin), report)
 
 
 def as_model(model: Any) -> Model:

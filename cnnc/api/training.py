@@ -19,6 +19,7 @@ from typing import Any
 from cnnc.api.arguments import checked
 from cnnc.api.arrays import Data, data_source, reading
 from cnnc.api.engines import EngineName, Precision, engine_named
+from cnnc.api.model import Model, initial_of
 from cnnc.api.progress import callback_of, report_of
 from cnnc.api.result import Result
 from cnnc.api.runs import new_run, resumed_run
@@ -39,6 +40,7 @@ def train(
     *,
     settings: Sequence[str] = (),
     at: Mapping[str, int] | None = None,
+    weights: Model | Result | Path | str | None = None,
     engine: EngineName = "numpy",
     device: str = "auto",
     precision: Precision = "float32",
@@ -57,12 +59,15 @@ def train(
     (N, *shape), channels first, uint8 scaled to 0..1; targets are labels (N,), label maps (N, *spatial) or values (N, *shape).
     A memory map stays on the disk. `val` and `test` of the train section split off validation and test examples.
 
+    `weights` are those of a model, a result, or the path of a run, a checkpoint or a model; training begins with those that
+    fit in name and shape, and draws the others: a network that was trained or imported is trained on, with another last layer.
+
     `engine` computes the steps: numpy; onnxruntime on a `provider`; or torch on a `device`, in a `precision`, and after
     compiling it where `compile` is set. `callback` is called as training advances. Progress shows in a terminal or notebook
     unless `progress` is False; a function gets its lines instead. Ctrl-C, or interrupting the kernel, saves the run before
     KeyboardInterrupt is raised; `cnnc.resume` continues it, bit-identical to an uninterrupted run.
 
-    Raises CnncError: the network's own errors, E010 where `run` already holds a run, E509 without a train section, E601 to
+    Raises CnncError: the network's own errors, E010 where `run` already holds a run, E605 where no weight fits, E509 without a train section, E601 to
     E603 where the data set is unknown, invalid or missing, E607 or E610 where it does not fit the network, E701 where
     training diverges, E704 where a worker process dies, E902 where a file cannot be written, E905 or E906 where the engine
     is not installed, E907 where another process trains in `run`.
@@ -81,7 +86,8 @@ def train(
         engine, provider=provider, device=device, precision=precision, compile=compile, report=report
     )
     folder = Path(run) if run is not None else None
-    with new_run(network, folder, source, computes, report) as new:
+    initial = initial_of(weights, report) if weights is not None else None
+    with new_run(network, folder, source, computes, report, initial=initial) as new:
         return _trained(new, shown, callback)
 
 
