@@ -33,7 +33,7 @@ from cnnc.cli.engines import (
     engine_of,
     engine_of_resume,
 )
-from cnnc.cli.options import DATA, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import DATA, OFFLINE, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.train_ranks import is_started_again, joined, starts_processes, torchrun_command, train_in_processes
 from cnnc.cli.usage import load_network, require_one_source, require_source
@@ -76,6 +76,7 @@ def train(
         ),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="OUT.onnx", help="Export the best weights to this file after training."),

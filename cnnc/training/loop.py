@@ -14,7 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -187,12 +187,15 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 start_time, examples_before = time.perf_counter(), run.progress.seen
                 if not _epoch(run, callback, stopping):
                     save(run, "last")
+                    _save_last_curves(run, metrics, first)
                     return _ended(RunResult(run, True, None), callback)
                 seconds = time.perf_counter() - start_time
                 _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
-        finally:
-            if run.progress.epoch > first:
-                save_curves(run, metrics)  # the last epochs too
+        except BaseException:
+            with suppress(CnncError):  # which would hide what ended the training
+                _save_last_curves(run, metrics, first)
+            raise
+        _save_last_curves(run, metrics, first)
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
         runner = run.engine.runner(run, best)
@@ -201,6 +204,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         for warning in check_predictions(run, matrix):
             callback.on_warning(run, warning)
         return _ended(RunResult(run, False, test, growth, matrix), callback)
+
+
+def _save_last_curves(run: Run, metrics: list[str], first: int) -> None:
+    """Draws the last epochs too; `first` is the epoch with which this process began."""
+    if run.progress.epoch > first:
+        save_curves(run, metrics)
 
 
 def _ended(result: RunResult, callback: Callback) -> RunResult:
