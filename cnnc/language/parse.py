@@ -25,6 +25,7 @@ from lark import Lark
 from lark.exceptions import UnexpectedToken
 from lark.lexer import Lexer
 
+from cnnc.core.caller import option, written_settings
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import MALFORMED, UNPARSED, Token, braces_match, end_of_statement, lay_out
@@ -100,15 +101,16 @@ def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
+            help = f"e.g. `{written_settings('train.epochs=2')}`"
+            raise CnncError.of("E010", f"{option('set')} takes NAME=VALUE, not `{setting}`", help=help)
         words = value.split()
         if len(words) > 1 and all("=" in word for word in words[1:]):
             keys = [f"{name.strip()}={words[0]}", *(f"{name.strip()}.{word}" for word in words[1:])]
-            help = f"write `{' '.join(f'--set {key}' for key in keys)}`"
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`", help=help)
+            help = f"write `{written_settings(*keys)}`"
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`", help=help)
         values = parse_values(Source(setting_name(setting), setting), len(name) + 1)
         if len(values) != 1:
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`")
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`")
         expressions[name.strip()] = values[0]
     return expressions
 
