@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import time
 import urllib.error
 import urllib.request
@@ -25,7 +24,7 @@ from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 from cnnc.core.file_lock import acquire, release
-from cnnc.core.files import write_error
+from cnnc.core.files import rename_synced, write_error
 from cnnc.data import Report
 
 TIMEOUT = 10.0
@@ -127,9 +126,7 @@ def _download_from(url: str, file: RemoteFile, path: Path, report: Report) -> No
         _download_from(url, file, path, report)
         return
     try:
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
+        rename_synced(partial, path)
     except OSError as error:
         raise write_error(path, error) from error
 
