@@ -255,7 +255,7 @@ def test_a_run_folder_that_vanishes(folder: Path, how: str) -> None:
 
 @pytest.mark.slow
 def test_a_run_that_trains_is_read_at_any_moment(folder: Path) -> None:
-    """2,000 times its files, and 100 times by each command; none ever sees half of a file or parts of two."""
+    """2,000 times its files, and 30 times by each command; none ever sees half of a file or parts of two."""
     done = run("train", "small.cnn", "--run", "first", "--export", "first.onnx", cwd=folder)
     assert done.returncode == 0
     with training(folder) as process:
@@ -265,7 +265,7 @@ def test_a_run_that_trains_is_read_at_any_moment(folder: Path) -> None:
                 assert saved.progress.epoch
             assert len(checkpoints.metric_lines(folder / "run")) >= saved.progress.epoch
             assert checkpoints.best_epoch(folder / "run")
-        for _ in range(100):
+        for _ in range(30):
             for words in (
                 ("eval", "run"),
                 ("export", "run", "-o", "run.onnx"),
