@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cnnc.core.limits import human_bytes
 from cnnc.core.terminal import width_of
 from cnnc.data import ignore_report
 from cnnc.diagnostics import Diagnostic, render
 from cnnc.recipe.losses import BALANCED
 from cnnc.recipe.metrics import decimals, format_metric, metric_text
 from cnnc.recipe.recipe import require_recipe
-from cnnc.report.table import human_bytes
 from cnnc.training.run import Callback, Epoch, Run
 
 PIPE_WIDTH = 80

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import decode_utf8, first_line, read_bytes, require_readable
+from cnnc.core.listing import listed
 from cnnc.core.record import Record
 from cnnc.data.catalog import SUFFIXES
 from cnnc.diagnostics import CnncError
@@ -180,8 +181,7 @@ def _vocabulary_note(spec: InputSpec, sentences: Sequence[tuple[str, ...]], wher
     cut = sum(len(sentence) > length for sentence in sentences) if length is not None else 0
     notes = []
     if unknown:
-        shown = ", ".join(list(unknown)[:5]) + (f", and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        notes.append(f"{where}: not in the vocabulary: {shown}")
+        notes.append(f"{where}: not in the vocabulary: {listed(unknown, 5)}")
     if cut:
         notes.append(f"{where}: {cut:,} of {len(sentences):,} sentences are truncated to {length} words")
     return "\n".join(notes)
@@ -189,7 +189,7 @@ def _vocabulary_note(spec: InputSpec, sentences: Sequence[tuple[str, ...]], wher
 
 def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     from cnnc.data.series import read_unlabelled
-    from cnnc.data.table_layout import Wanted
+    from cnnc.data.table_layout import DeclaredColumns
 
     if len(spec.shape) > 2 or (len(spec.shape) == 2 and spec.shape[0] != 1):
         raise CnncError.of(
@@ -199,8 +199,8 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
     notes: list[str] = []
     label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
-    wanted = Wanted(label, index, spec.data.get("header"))
-    series = read_unlabelled(path, length, notes.append, wanted, spec.data.get("decimal"))
+    declared = DeclaredColumns(label, index, spec.data.get("header"))
+    series = read_unlabelled(path, length, notes.append, declared, spec.data.get("decimal"))
     return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 
 

@@ -11,7 +11,10 @@ takes time proportional to the length of the source.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -166,15 +169,24 @@ def _parser() -> Lark:
 
 
 def _cache_file() -> str | bool:
-    """Where lark caches its tables, which halves start-up: the user's cache folder, never a shared one. False: nowhere."""
+    """Where lark caches its tables, which halves start-up: a folder of the user's cache that nobody else can enter.
+
+    lark unpickles the file, which can run code. False: nowhere, where the folder belongs to somebody else or is open.
+    """
     from platformdirs import user_cache_path
 
+    folder = user_cache_path("cnnc") / "grammar"
     try:
-        folder = user_cache_path("cnnc")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
     except OSError:
         return False
-    return str(folder / "grammar.pickle")
+    if sys.platform != "win32":  # which keeps the cache where only its user writes
+        mine = status.st_uid == os.getuid() and not status.st_mode & 0o077
+        if not (mine and stat.S_ISDIR(status.st_mode)):
+            return False
+    return str(folder / "tables.pickle")
 
 
 class _Errors:

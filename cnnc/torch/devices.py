@@ -78,3 +78,12 @@ def total_memory(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory())
     return 0
+
+
+def machine_of(device: torch.device) -> dict[str, str]:
+    """What decides the last bits of a result of PyTorch on a device: versions, and the kind of the device, by name."""
+    facts = {"torch": str(torch.__version__)}
+    if device.type == "cuda":
+        libraries = f"CUDA {torch.version.cuda} cuDNN {torch.backends.cudnn.version()}"
+        return {**facts, "device": f"{torch.cuda.get_device_name(device)} {libraries}"}
+    return {**facts, "device": torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type}

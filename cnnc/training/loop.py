@@ -14,7 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, remove_temporary_files
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, Split, bytes_in_memory
 from cnnc.diagnostics import CnncError
+from cnnc.graph.needs import require_training, require_weights
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -65,6 +66,7 @@ def open_data(
     from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
+    require_weights(graph, graph.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
     facts: dict[str, Any] = {
@@ -97,7 +99,8 @@ def start(
     `engine` computes its steps, by default with NumPy.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E913 where training
+    needs more than the caller allows, E010 where
     CNNC_THREADS is not a number, and what `engine.prepare` raises.
     """
     thread_count()
@@ -112,6 +115,8 @@ def start(
         raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
     require_memory(graph, 2 + recipe.slots)
+    batch = min(recipe.batch, len(train))
+    require_training(graph, graph.name, batch, recipe.slots, more=bytes_in_memory(data))
     weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
@@ -178,12 +183,15 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 start_time, examples_before = time.perf_counter(), run.progress.seen
                 if not _epoch(run, callback, stopping):
                     save(run, "last")
+                    _save_last_curves(run, metrics, first)
                     return _ended(RunResult(run, True, None), callback)
                 seconds = time.perf_counter() - start_time
                 _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
-        finally:
-            if run.progress.epoch > first:
-                save_curves(run, metrics)  # the last epochs too
+        except BaseException:
+            with suppress(CnncError):  # which would hide what ended the training
+                _save_last_curves(run, metrics, first)
+            raise
+        _save_last_curves(run, metrics, first)
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
         runner = run.engine.runner(run, best)
@@ -192,6 +200,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         for warning in check_predictions(run, matrix):
             callback.on_warning(run, warning)
         return _ended(RunResult(run, False, test, growth, matrix), callback)
+
+
+def _save_last_curves(run: Run, metrics: list[str], first: int) -> None:
+    """Draws the last epochs too; `first` is the epoch with which this process began."""
+    if run.progress.epoch > first:
+        save_curves(run, metrics)
 
 
 def _ended(result: RunResult, callback: Callback) -> RunResult:

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from cnnc.network import check
+from cnnc.torch.engine import TorchEngine
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from tests.cli.conftest import Cnnc, codes
@@ -122,6 +123,14 @@ def test_lower_precision_learns_the_same_and_resumes(cnnc: Cnnc, tmp_path: Path,
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
     assert any(not np.array_equal(whole.weights[name], array) for name, array in exact.weights.items())
     assert {array.dtype for array in whole.weights.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (6, 3, 5, 5), (4, 3, 1, 1)])
+def test_channels_last_holds_for_kernels_of_one_channel(shape: tuple[int, ...]) -> None:
+    """PyTorch takes the layout of a kernel of one channel from its strides, and the rest of the network follows it."""
+    kernel = TorchEngine("cpu", channels_last=True).on_device(np.zeros(shape, np.float32))
+    images = torch.zeros(2, shape[1], 8, 8)
+    assert torch.conv2d(images, kernel).stride()[1] == 1
 
 
 def test_a_device_that_is_not_there(cnnc: Cnnc, tmp_path: Path) -> None:
