@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnc.api.exporting import export
     from cnnc.api.importing import import_model
     from cnnc.api.inspection import inspect
+    from cnnc.api.limits import limits
     from cnnc.api.model import LossGradients, Model
     from cnnc.api.prediction import Predictions, bench, predict
     from cnnc.api.result import Result
@@ -62,6 +63,7 @@ __all__ = [
     "export",
     "import_model",
     "inspect",
+    "limits",
     "load",
     "predict",
     "resume",
@@ -90,6 +92,7 @@ _MODULES = {
     "export": "cnnc.api.exporting",
     "import_model": "cnnc.api.importing",
     "inspect": "cnnc.api.inspection",
+    "limits": "cnnc.api.limits",
     "load": "cnnc.network",
     "predict": "cnnc.api.prediction",
     "resume": "cnnc.api.training",

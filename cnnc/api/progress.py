@@ -13,13 +13,13 @@ from typing import Any
 
 from cnnc.api.progress_bars import PIPE_WIDTH, Bar, bar_of, in_jupyter, in_marimo
 from cnnc.api.python_words import note_words
+from cnnc.core.limits import human_bytes
 from cnnc.core.terminal import width_of
 from cnnc.data import ignore_report
 from cnnc.diagnostics import Diagnostic, render
 from cnnc.recipe.losses import BALANCED
 from cnnc.recipe.metrics import decimals, format_metric, metric_text
 from cnnc.recipe.recipe import require_recipe
-from cnnc.report.table import human_bytes
 from cnnc.training.run import Callback, Epoch, Run
 
 

@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from cnnc.cli.console import print_result
+from cnnc.diagnostics import CnncError
 
 COMMANDS = {
     "check": "check.check",
@@ -43,6 +46,23 @@ COMMANDS = {
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 
 
+class _Command(TyperCommand):
+    """A command that refuses options with an empty value: an empty path would be the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises CnncError E010 for an empty value."""
+        if "" in args or any(word.endswith("=") for word in args):
+            given, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for parameter in order:
+                values = given.get(parameter.name or "")
+                if parameter.param_type_name == "option" and "" in (values if isinstance(values, list) else [values]):
+                    option = max(parameter.opts, key=len)
+                    raise CnncError.of(
+                        "E010", f"{option} has an empty value", help=f"give it a value, or leave {option} out"
+                    )
+        return super().parse_args(ctx, args)
+
+
 def app(words: Sequence[str]) -> typer.Typer:
     """The application with the command that the first word names, or with all commands if it names none.
 
@@ -67,7 +87,7 @@ def app(words: Sequence[str]) -> typer.Typer:
             from cnnc.cli.completion import with_completion
 
             command = with_completion(name, command, completed)
-        application.command(name)(command)
+        application.command(name, cls=_Command)(command)
     application.callback()(options)
     return application
 

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import print_json, print_result, print_status
-from cnnc.cli.options import PROVIDER, ProviderChoice, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import (
+    MAX_MEMORY,
+    MAX_PARAMETERS,
+    PROVIDER,
+    ProviderChoice,
+    json_option,
+    parse_sizes,
+    sizes_option,
+)
 
 
 def bench(
@@ -22,11 +30,13 @@ def bench(
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before the measurement starts.")] = 10,
     sizes: Annotated[list[str] | None, sizes_option("Measure at this size", "--size")] = None,
     json: Annotated[bool, json_option("the measurements as a JSON object, times in seconds")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Measure a model on random input: latency, throughput, load time and memory."""
     from cnnc.api.prediction import bench as measure
+    from cnnc.core.limits import human_bytes
     from cnnc.onnx.run.inspect import require_model
-    from cnnc.report.table import human_bytes
 
     require_model(model)
     size_of_symbol = parse_sizes(sizes, "--size")

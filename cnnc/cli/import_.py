@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
-from cnnc.cli.options import json_option, parse_sizes, sizes_option
+from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.diagnostics import CnncError
 
@@ -38,6 +38,8 @@ def import_(
     json: Annotated[
         bool, json_option("a JSON object with totals, names and the nodes that cannot be imported")
     ] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Translate an ONNX model into a network file (.cnn) and its weights (.safetensors)."""
     from cnnc.api.importing import read

@@ -29,6 +29,10 @@ def _main() -> None:
         status = application(args=literals_as_arguments(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # nobody reads the help, which typer prints
+            sys.exit(Exit.RESOURCES)
+        raise
     except (Exception, Stopped) as error:
         sys.exit(report_error(_as_cnnc_error(error)))
 

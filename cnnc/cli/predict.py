@@ -10,7 +10,7 @@ import typer
 
 from cnnc.api.named_files import named_files
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
-from cnnc.cli.options import PROVIDER, ProviderChoice, json_option
+from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, PROVIDER, ProviderChoice, json_option
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError, Exit
 
@@ -56,6 +56,8 @@ def predict(
         ),
     ] = None,
     json: Annotated[bool, json_option("a JSON list with one object per example")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Run an exported model on onnxruntime; the model itself says how inputs are prepared and what outputs mean."""
     from cnnc.api.predictor import predictor_of, row_name

@@ -33,7 +33,17 @@ from cnnc.cli.engines import (
     engine_of,
     engine_of_resume,
 )
-from cnnc.cli.options import DATA, OFFLINE, PROVIDER_OF_ENGINE, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import (
+    DATA,
+    MAX_MEMORY,
+    MAX_PARAMETERS,
+    OFFLINE,
+    PROVIDER_OF_ENGINE,
+    SETTINGS,
+    json_option,
+    parse_sizes,
+    sizes_option,
+)
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.train_ranks import is_started_again, joined, starts_processes, torchrun_command, train_in_processes
 from cnnc.cli.usage import load_network, require_one_source, require_source
@@ -111,6 +121,8 @@ def train(
     settings: SETTINGS = None,
     force: FORCE = False,
     json: Annotated[bool, json_option("the result as a JSON object")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Train a network, or resume a run; checkpoints and metrics go to the run folder."""
     require_one_source(file, resume)
@@ -266,8 +278,8 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
 
 def _dry_run(network: Network, weights: Path | None, data: Path | None, engine: Engine, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
+    from cnnc.core.limits import human_bytes
     from cnnc.recipe.metrics import decimals
-    from cnnc.report.table import human_bytes
     from cnnc.training.divergence import check_batches
     from cnnc.training.dry_run import dry_run
     from cnnc.training.loop import open_data, start

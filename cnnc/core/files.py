@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from cnnc.core.limits import require_memory_limit
 from cnnc.diagnostics import CnncError
 
 
@@ -99,7 +100,7 @@ def _is_of_shell(path: Path) -> bool:
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a file, or of a pipe of the shell.
 
-    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 if it does not fit into memory.
+    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 or E913 if it does not fit into memory.
     """
     try:
         with open_file(path, shell_pipe=True) as file:
@@ -133,7 +134,11 @@ def too_large(path: Path | str, limit: int) -> CnncError:
 
 
 def require_memory(size: int, what: str) -> None:
-    """Raises E904 if `size` bytes of memory are more than are free; small sizes are not compared."""
+    """Raises E913 if `size` bytes of memory are more than the caller's limit, E904 if they are more than are free.
+
+    Small sizes are not compared with what is free.
+    """
+    require_memory_limit(size, what)
     if size < _SURELY_FREE:
         return
     from cnnc.core.process_memory import free_memory

@@ -167,6 +167,11 @@ class RecordingColumn:
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def in_memory(self) -> Samples | None:
+        """All recordings, where they are kept decoded in memory."""
+        return self._decoded
+
     def display_name(self, n: int) -> str:
         """The file of recording `n` in messages."""
         return self._tree.display_name(self._names[n])

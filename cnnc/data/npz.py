@@ -318,6 +318,7 @@ class ConvertedColumn:
         self._column_type = column_type
         self.shape = (len(values), *column_type.shape)
         self.dtype = np.dtype(column_type.dtype)
+        self.in_memory = values
 
     def __len__(self) -> int:
         return len(self._values)

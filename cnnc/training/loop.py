@@ -26,8 +26,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, remove_temporary_files
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, Split, bytes_in_memory
 from cnnc.diagnostics import CnncError
+from cnnc.graph.needs import require_training, require_weights
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -66,6 +67,7 @@ def open_data(
     from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
+    require_weights(graph, graph.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
     facts: dict[str, Any] = {
@@ -103,8 +105,9 @@ def start(
     `engine` computes its steps, by default with NumPy. A new run begins with the weights of `initial` that fit.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
-    CNNC_THREADS is not a number, E605 where no weight of `initial` fits, and what `engine.prepare` raises.
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E913 where training
+    needs more than the caller allows, E010 where CNNC_THREADS is not a number, E605 where no weight of `initial` fits, and
+    what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -118,6 +121,8 @@ def start(
         raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
     require_memory(graph, 2 + recipe.slots)
+    batch = min(recipe.batch, len(train))
+    require_training(graph, graph.name, batch, recipe.slots, more=bytes_in_memory(data))
     if resume is not None:
         weights = resume.weights
     else:

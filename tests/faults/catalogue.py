@@ -650,6 +650,15 @@ CATALOGUE = """
 2 E010: check --fish net.cnn
 3 E601: eval net.onnx --on fish
 2 E010: bench net.onnx --seconds -1
+6 E913: check net.cnn --max-params 100
+6 E913: train net.cnn --max-memory 100k --run new
+6 E913: predict net.onnx digits.npy --max-memory 1k
+6 E913: import net.onnx --max-params 5 -o new.cnn
+6 E913: CNNC_MAX_MEMORY=1k train --resume run
+6 E913: CNNC_MAX_PARAMS=10 export run -o new.onnx
+2 E010: CNNC_MAX_MEMORY=fish export net.cnn -o new.onnx
+2 E010: check net.cnn --max-params -5
+2 E010: info net.onnx --max-memory ٣M
 """
 
 CLOSED_STREAMS = """
@@ -667,4 +676,58 @@ CLOSED_STREAMS = """
 0: export net.cnn -o new.onnx ; >&- 2>&-
 0: fmt - ; <&-
 2: fish ; 2>&-
+"""
+
+BROKEN_PIPES = """
+check net.cnn
+check net.cnn --json
+check net.cnn --csv
+check net.cnn --explain
+check net.cnn --format sarif
+check colon.cnn --format json
+train net.cnn --run new
+train net.cnn --run new --json
+train net.cnn --dry-run
+export net.cnn -o new.onnx
+export net.cnn -o new.onnx --json --report
+export net.cnn -o /dev/stdout
+export --passes
+import net.onnx -o new.cnn
+import net.onnx -o new.cnn --json
+predict net.onnx good.npz
+predict net.onnx good.npz --json
+eval run
+eval run --json
+eval net.onnx
+info net.onnx
+info net.onnx --json
+info net.onnx --source
+where net.onnx
+bench net.onnx --seconds 0 --warmup 0
+bench net.onnx --seconds 0 --warmup 0 --json
+unfold net.cnn conv1
+unfold '1 2; 3 4' --kernel 1
+fmt --diff untidy.cnn
+fmt --check untidy.cnn
+new --list
+new --list --json
+new new
+draw net.cnn -o new.svg
+inspect run -o new.html
+curves run -o new.svg
+data net.cnn
+data digits --json
+demo net.onnx -o new.html
+filter cut.png -o new.png
+ops
+ops conv
+explain
+explain E302
+doctor
+doctor --json
+man
+--help
+--version
+check --help
+lsp --help
 """
