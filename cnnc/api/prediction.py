@@ -33,6 +33,7 @@ from cnnc.onnx.run.bench import bench as measure
 from cnnc.onnx.run.predictions import OutputSpec, Prediction, model_inputs, model_outputs, output_specs, predictions_of
 from cnnc.onnx.run.provider import Provider
 from cnnc.onnx.run.session import open_model
+from cnnc.reference.parallel.threads import MAX_THREADS
 from cnnc.training.trained import input_specs
 
 Arrays = NDArray[Any]
@@ -270,6 +271,9 @@ def bench(
     ):
         if value is not None and value < least:
             raise CnncError.of("E010", f"{name} is {value}, at least {least} is needed")
+
+    if threads > MAX_THREADS:
+        raise CnncError.of("E010", f"threads is {threads}, at most {MAX_THREADS} are possible")
 
     def measured(path: Path) -> Bench:
         return measure(
