@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cnnc.api.python_words import note_words
 from cnnc.core.limits import human_bytes
 from cnnc.core.terminal import width_of
 from cnnc.data import ignore_report
@@ -47,12 +48,13 @@ def in_notebook() -> bool:
 
 
 def report_of(progress: Progress) -> Report:
-    """What takes the lines of `progress=`."""
+    """What takes the lines of `progress=`, which it gets in the words of the caller."""
+    words = note_words()
     if callable(progress):
-        return progress
+        return lambda line: progress(words(line))
     if progress and in_notebook():
-        return lambda line: _write(sys.stdout, line)
-    return (lambda line: _write(sys.stderr, line)) if progress and sys.stderr.isatty() else ignore_report
+        return lambda line: _write(sys.stdout, words(line))
+    return (lambda line: _write(sys.stderr, words(line))) if progress and sys.stderr.isatty() else ignore_report
 
 
 def callback_of(progress: Progress) -> Callback:

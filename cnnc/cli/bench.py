@@ -37,9 +37,11 @@ def bench(
     max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Measure a model on random input: latency, throughput, load time and memory."""
+    from cnnc.api.prediction import bench as measure
     from cnnc.core.limits import human_bytes
-    from cnnc.onnx.run.bench import bench as measure
+    from cnnc.onnx.run.inspect import require_model
 
+    require_model(model)
     size_of_symbol = parse_sizes(sizes, "--size")
     print_status(f"measuring for {seconds:g} s")
     result = measure(

@@ -13,7 +13,7 @@ import typer
 from cnnc.api.subject import is_model
 from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
-from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, RUNTIME, SETTINGS, WEBGPU, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
@@ -53,6 +53,7 @@ def demo(
         ),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
     settings: SETTINGS = None,
     runtime: RUNTIME = None,

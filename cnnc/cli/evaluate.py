@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import layout, print_json, print_result, print_status
-from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, PROVIDER, ProviderChoice, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, PROVIDER, ProviderChoice, json_option
 from cnnc.core.intervals import wilson
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import decimals, finite
@@ -23,6 +23,7 @@ def evaluate(
         Path, typer.Argument(metavar="MODEL|RUN", help="An exported model (.onnx), a run folder or a checkpoint.")
     ],
     data: DATA = None,
+    offline: OFFLINE = False,
     name: Annotated[
         str | None, typer.Option("--on", metavar="NAME", help="Score a classifier on this data set instead of its own.")
     ] = None,

@@ -26,6 +26,7 @@ EXIT_STATUSES = (
 )
 ENVIRONMENT = (
     ("CNNC_DATA", "folder that holds the data sets"),
+    ("CNNC_OFFLINE", "1: download nothing, as with --offline"),
     ("CNNC_THREADS", "number of threads; a run repeats exactly with the same number"),
     ("CNNC_WORKERS", "processes that decode images"),
     ("CNNC_CACHE_GB", "most gigabytes of decoded images in the cache"),

@@ -37,6 +37,15 @@ def _existing_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+def _forbid_downloads(offline: bool) -> bool:
+    """Makes --offline hold for everything that the command does, also in other processes."""
+    if offline:
+        from cnnc.core.offline import go_offline
+
+        go_offline()
+    return offline
+
+
 SETTINGS = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,6 +61,14 @@ DATA = Annotated[
         metavar="DIR",
         help="Folder that holds the data sets (default: $CNNC_DATA).",
         callback=_existing_folder,
+    ),
+]
+OFFLINE = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Download nothing; say what is missing and how to get it (default: $CNNC_OFFLINE).",
+        callback=_forbid_downloads,
     ),
 ]
 _PROVIDER: Any = typer.Option(

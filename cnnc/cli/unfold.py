@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import layout, print_diagnostics, print_document, print_json, print_result, print_status
-from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, SETTINGS, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.unfold_form import is_layer_form
 from cnnc.core.terminal import width_of
@@ -134,6 +134,7 @@ def unfold(
         typer.Option("--input", metavar="NAME=FILE", help="File for one input of a network with several. Repeatable."),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
     settings: SETTINGS = None,
     svg: Annotated[

@@ -180,7 +180,8 @@ class ReadFacts:
 class Dataset:
     """A data set: its name, the names of its classes in the order of their labels, and its splits.
 
-    `validation` is None where the files have no such share: then it is drawn from the training examples.
+    `validation` is None where the files have no such share: then it is drawn from the training examples. `test_is_drawn` says
+    that the files have no test share, and that `test=` of the source sets its size.
     `classes` is empty where targets are not labels. `vocabulary` is empty where inputs are not words; the integer
     i + 2 stands for its word i, 0 for padding, 1 for an unknown word.
     """
@@ -192,6 +193,7 @@ class Dataset:
     vocabulary: tuple[str, ...] = ()
     facts: ReadFacts = ReadFacts()
     validation: Split | None = None
+    test_is_drawn: bool = False
 
 
 def make_split(

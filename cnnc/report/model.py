@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.core.intervals import interval_text
+from cnnc.core.listing import listed
 from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
-_MAX_LISTED = 12
+MAX_LISTED = 12
+"""The most names of a list that are shown."""
 _MAX_KEY = 40  # characters, before values no longer begin in one column
 
 
@@ -38,7 +40,7 @@ def info_text(model: Data) -> str:
             for entry in model["outputs"]
         ),
         ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
-        ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
+        ("classes", f"{len(model['classes'])}: {listed(model['classes'], MAX_LISTED)}" if model["classes"] else ""),
         ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
         ("data", data(model)),
         ("trained", trained(model)),
@@ -236,14 +238,8 @@ def _shown(run: Data, value: float | None) -> str:
     return "unbounded" if value is None else format_metric(run["metric"], value)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names separated by commas, at most the first dozen."""
-    more = f", and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
-
-
 def _counted(operators: Mapping[str, int]) -> str:
-    return listed([f"{name} {count}" if count > 1 else name for name, count in operators.items()])
+    return listed([f"{name} {count}" if count > 1 else name for name, count in operators.items()], MAX_LISTED)
 
 
 def _more(text: str) -> str:

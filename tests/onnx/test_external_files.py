@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core.files import open_file
 from cnnc.onnx import external_files
 from cnnc.onnx.external_files import open_external
 
@@ -49,9 +50,8 @@ def test_a_name_that_becomes_a_link_before_it_is_opened(folder: Path, monkeypatc
     def swapped(path: Path) -> object:
         path.unlink()
         path.symlink_to(folder.parent / "secret")
-        return opened(path)
+        return open_file(path)
 
-    opened = external_files.open_file
     monkeypatch.setattr(external_files, "open_file", swapped)
     with pytest.raises(OSError, match="outside the model's folder"):
         open_external(folder, "w.bin")

@@ -23,7 +23,7 @@ from cnnc.data.class_probabilities import NO_CLASS
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import one_line
 from cnnc.onnx.metadata import Facts
-from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
+from cnnc.onnx.run.batched_run import ClassProbability, top_classes
 from cnnc.onnx.run.inspect import read_model
 from cnnc.onnx.run.output_images import OutputImages, draw_map, is_map, label_pixels
 from cnnc.onnx.run.output_values import MAX_JSON, is_printed, range_text, values_json, values_text
@@ -166,13 +166,6 @@ class Prediction(NamedTuple):
             if self.kind == "values" and is_map(self.values)
             else OutputImages({})
         )
-
-
-def predict_examples(
-    session: Session, outputs: list[OutputSpec], feeds: Mapping[str, Array], count: int
-) -> list[list[Prediction]]:
-    """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608, E609."""
-    return predictions_of(run_each(session, feeds), outputs, count)
 
 
 def predictions_of(arrays: Mapping[str, list[Array]], outputs: list[OutputSpec], count: int) -> list[list[Prediction]]:

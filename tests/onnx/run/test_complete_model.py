@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run import session as sessions
+from cnnc.onnx.run.complete_model import complete_model
 from cnnc.onnx.run.inspect import describe
 from cnnc.onnx.run.model_content import model_content
 from cnnc.onnx.run.session import open_model
@@ -103,12 +104,11 @@ def test_onnxruntime_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = saved(tmp_path / "model" / "m.onnx", *initializer("w.bin"))
 
     def complete(*arguments: Any) -> Any:
-        model = read(*arguments)
+        model = complete_model(*arguments)
         for file in path.parent.iterdir():  # what was judged may be replaced now
             file.write_bytes(b"another file")
         return model
 
-    read = sessions.complete_model
     monkeypatch.setattr(sessions, "complete_model", complete)
     np.testing.assert_array_equal(open_model(path, "cpu").run(X)[0], 1 + WEIGHTS[None, 4:])
 
