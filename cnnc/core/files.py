@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from cnnc.core.limits import require_memory_limit
 from cnnc.diagnostics import CnncError
 
 
@@ -99,7 +100,7 @@ def _is_of_shell(path: Path) -> bool:
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a file, or of a pipe of the shell.
 
-    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 if it does not fit into memory.
+    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 or E913 if it does not fit into memory.
     """
     try:
         with open_file(path, shell_pipe=True) as file:
@@ -133,7 +134,11 @@ def too_large(path: Path | str, limit: int) -> CnncError:
 
 
 def require_memory(size: int, what: str) -> None:
-    """Raises E904 if `size` bytes of memory are more than are free; small sizes are not compared."""
+    """Raises E913 if `size` bytes of memory are more than the caller's limit, E904 if they are more than are free.
+
+    Small sizes are not compared with what is free.
+    """
+    require_memory_limit(size, what)
     if size < _SURELY_FREE:
         return
     from cnnc.core.process_memory import free_memory
@@ -208,10 +213,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def rename_synced(source: Path, target: Path) -> None:
-    """Gives a file that is complete, or a folder, its name: its content is on the disk before, and the name after. Raises OSError."""
-    if not source.is_dir():
-        with source.open("rb") as file:
-            os.fsync(file.fileno())
+    """Gives a file that is complete its name: its content is on the disk before, and the name after. Raises OSError."""
+    with source.open("rb+") as file:  # Windows flushes only what may be written
+        os.fsync(file.fileno())
     os.replace(source, target)
     sync_folder(target.parent)
 
@@ -265,7 +269,7 @@ class _Replacement:
     def sync(self) -> None:
         """Flushes the content to disk."""
         if self.is_file:
-            with _e902(self.path), self.temporary.open("rb") as file:
+            with _e902(self.path), self.temporary.open("rb+") as file:
                 self.temporary.chmod(0o666 & ~umask() if self.mode is None else stat.S_IMODE(self.mode))
                 os.fsync(file.fileno())
 

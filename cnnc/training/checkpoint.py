@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -21,6 +22,7 @@ from safetensors import numpy as safetensors
 
 from cnnc.core.arrays import Array, Weights
 from cnnc.core.files import open_file, read_bytes, read_error, require_memory, too_large, write_atomic
+from cnnc.core.limits import require_memory_limit, require_parameter_limit
 from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -197,6 +199,9 @@ _OTHER_FILES = {
 """What files that are no checkpoints are, and what is done with them, by suffix."""
 
 
+_COPIES = 2  # of the tensors, while they are taken out of the file
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
     try:
@@ -222,29 +227,33 @@ def load(path: Path) -> Checkpoint:
 def _read(path: Path) -> bytes:
     """The content of a checkpoint. It is opened once: another one may get its name meanwhile.
 
-    Raises CnncError E901, E903, E904, and ValueError unless it has the size that its header says, before the rest is read.
+    Raises CnncError E901, E903, E904, E913, and ValueError unless it has the size that its header says, before the rest is
+    read.
     """
     try:
         with open_file(path) as file:
             start, size = _start(file), os.fstat(file.fileno()).st_size
             _metadata(start)
-            end = _described_size(start)
-            if size != end:
-                raise ValueError(f"it has {size:,} bytes, and its header describes {end:,}")
-            if size > LARGEST:
-                raise too_large(path, LARGEST)
-            require_memory(size, str(path))
+            _require_size(path, start, size)
             file.seek(0)
             return file.read(size)
     except OSError as error:
         raise read_error(path, error) from error
 
 
-def _described_size(start: bytes) -> int:
-    """The size of a file with this header."""
+def _require_size(path: Path, start: bytes, size: int) -> None:
+    """Raises ValueError unless the file has the size that its header says, CnncError E903, E904, E913 if it is too large."""
     length = int.from_bytes(start[:8], "little")
-    tensors = (value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__")
-    return 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
+    tensors = {key: value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__"}
+    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+    if size != end:
+        raise ValueError(f"it has {size:,} bytes, and its header describes {end:,}")
+    if size > LARGEST:
+        raise too_large(path, LARGEST)
+    weights = sum(math.prod(map(int, tensors[key]["shape"])) for key in tensors if key.startswith("weights/"))
+    require_parameter_limit(weights, str(path))
+    require_memory_limit(_COPIES * size, f"reading {path}")
+    require_memory(size, str(path))
 
 
 def _start(file: BinaryIO) -> bytes:

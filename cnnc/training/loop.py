@@ -26,8 +26,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, remove_temporary_files
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, Split, bytes_in_memory
 from cnnc.diagnostics import CnncError
+from cnnc.graph.needs import require_training, require_weights
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -41,6 +42,7 @@ from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
+from cnnc.training.initial_weights import Initial
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.run import Callback, Engine, Epoch, Run, RunResult, StepBatch, StepResult, Stopping
@@ -65,6 +67,7 @@ def open_data(
     from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
+    require_weights(graph, graph.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
     facts: dict[str, Any] = {
@@ -90,15 +93,21 @@ def open_data(
 
 
 def start(
-    network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None, engine: Engine | None = None
+    network: Network,
+    data: Dataset,
+    folder: Path,
+    resume: Checkpoint | None = None,
+    engine: Engine | None = None,
+    initial: Initial | None = None,
 ) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    `engine` computes its steps, by default with NumPy.
+    `engine` computes its steps, by default with NumPy. A new run begins with the weights of `initial` that fit.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
-    CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E913 where training
+    needs more than the caller allows, E010 where CNNC_THREADS is not a number, E605 where no weight of `initial` fits, and
+    what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -112,12 +121,17 @@ def start(
         raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
     require_memory(graph, 2 + recipe.slots)
-    weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
+    batch = min(recipe.batch, len(train))
+    require_training(graph, graph.name, batch, recipe.slots, more=bytes_in_memory(data))
+    if resume is not None:
+        weights = resume.weights
+    else:
+        weights = initialize(graph, recipe.seed) if initial is None else initial.fitting(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data, train)
     recipe = objective.recipe
-    origin = resume.origin if resume is not None else {}
+    origin = resume.origin if resume is not None else initial.origin if initial is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin

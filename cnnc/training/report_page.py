@@ -47,7 +47,7 @@ def closing_of_run(run: Run, lines: Sequence[str], score: Score, confusion: Matr
 def save_closing(run: Run, lines: Sequence[str], score: Score, confusion: Matrix) -> None:
     """Writes report.html and, for a classifier, confusion.json and confusion.svg."""
     closing = closing_of_run(run, lines, score, confusion)
-    items = confusion_items(confusion, closing.classes, closing.has_labels_of_examples) if confusion else []
+    items = confusion_items(confusion, closing.classes, closing.interval is not None) if confusion else []
     if confusion:
         facts = {"epoch": closing.best_epoch, **confusion_facts(closing)}
         write_file(run.folder, "confusion.json", f"{json.dumps(facts)}\n".encode())

@@ -3,8 +3,8 @@
 In: a run folder. Out: a context manager that holds its lock, or CnncError E907, which names the process that holds it.
 
 The operating system locks the file `.cnnc.lock` in the folder (cnnc/core/file_lock.py): there is no stale lock, and no
-process number is ever compared. What the file says (process, host, time) is only for messages. A folder that was moved
-keeps its lock; where another run has begun at its old position, `require_not_taken` tells.
+process number decides whether there is one. What the file says (process, host, time) is for messages. A folder that was
+moved keeps its lock; where another run has begun at its old position, `require_not_taken` tells.
 
     with locked(Path("runs/lenet5"), print):
         ...  # no other process writes into runs/lenet5

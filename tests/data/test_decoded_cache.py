@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.core.file_lock import acquire, release
 from cnnc.data import decoded_cache, image_column, load, shard_index
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
@@ -134,10 +135,10 @@ def test_pixels_that_a_killed_process_began_are_removed_and_those_of_another_are
     place = folder_of(tmp_path / "photos", by_class())
     folder.mkdir(parents=True)
     (folder / "killed.part123").write_bytes(b"half")
-    with (folder / "begun.part45").open("wb") as begun:
-        assert decoded_cache._lock(begun)
-        load("images", path=str(place), inputs=GREY)
-        assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".part45", ".u8"]
+    begun, is_locked = acquire(folder / "begun.part45")
+    load("images", path=str(place), inputs=GREY)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", *([".part45"] * is_locked), ".u8"]
+    release(begun, folder / "begun.part45")
 
 
 def test_pixels_are_on_the_disk_before_they_have_their_name(

@@ -1,8 +1,10 @@
 """Ends trainings at random moments, resumes them, and compares what they leave with an uninterrupted run.
 
     python -m tests.faults.kills                    # 200 SIGKILL, 50 SIGTERM, 50 killed workers, 50 full disks
-    python -m tests.faults.kills sigkill=20 disk=5
+    python -m tests.faults.kills sigkill=20 disk=5 seed=2
+    python -m tests.faults.kills --exec sigkill=20    # each process with a start of its own
 
+By default processes are forked from one that has loaded all modules, which takes a quarter of the time.
 Each training has worker processes: some decode its images, one computes a share of each batch. It saves a checkpoint
 after every step, so that many ends strike while a file is written. A moment is drawn by the processor time of the main
 process, not by the clock, so that a busy machine changes nothing. After each end:
@@ -17,6 +19,7 @@ A full disk is a tmpfs of 4 MB that is filled, for root, else RLIMIT_FSIZE, whic
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import resource
@@ -26,17 +29,24 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from itertools import pairwise
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from cnnc.data import load
+from cnnc.cli.main import main
+from cnnc.data import decoders, image_column, load
+from cnnc.reference import engine
+from cnnc.reference.parallel import processes
 from cnnc.training import checkpoint as checkpoints
+from cnnc.training import loop
 from cnnc.training.checkpoint import RUN_FILES
 
 COUNTS = {"sigkill": 200, "sigterm": 50, "worker": 50, "disk": 50}
@@ -50,27 +60,79 @@ pool max k=2
 dropout 0.25
 fc 10
 softmax
-train { data images "../photos" val=0.2; optimizer adam lr=0.01; batch 24; epochs 2; seed 3; augment shift=1 }
+train { data images "../photos" val=0.2; optimizer adam lr=0.01; batch 30; epochs 2; seed 3; augment shift=1 }
 """
 
-TRAIN = """
-from cnnc.data import image_column
-from cnnc.reference import engine
-from cnnc.reference.parallel import processes
-from cnnc.training import loop
 
-loop.SAVE_SECONDS = 0.0
-image_column.largest_in_memory, image_column.FEWEST_FOR_WORKERS = lambda: 0, 150
-engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1
-processes.MIN_RUN_MACS = 0
+def train(words: Sequence[str]) -> None:
+    """Trains as a long run on many images does: with worker processes, and a checkpoint after every step."""
+    loop.SAVE_SECONDS = 0.0
+    image_column.largest_in_memory = lambda: 0
+    image_column.FEWEST_FOR_WORKERS = 80
+    engine.SHARD_WORK = engine.BATCH_SUM_WORK = engine.PARAMETER_WORK = 1
+    processes.MIN_RUN_MACS = 0
+    sys.argv = ["cnnc", "train", *words]
+    main()
 
-from cnnc.cli.main import main
-main()
-"""
-"""Trains as a long run on many images does: with worker processes, and a checkpoint after every step."""
 
-MARK = "CNNC_KILL_MARK"
-SECONDS = 180
+class Forked:
+    """A worker process that is a copy of the main process: it has loaded all modules. Stands for a Popen."""
+
+    def __init__(self, target: str, pipe: Connection, file: int) -> None:
+        self.pid = os.fork()
+        if self.pid:
+            return
+        try:
+            kept = sorted({0, 1, 2, pipe.fileno(), file})
+            for low, high in pairwise([*kept, resource.getrlimit(resource.RLIMIT_NOFILE)[0]]):
+                os.closerange(low + 1, min(high, 4096))
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            module, _, function = target.partition(":")
+            getattr(import_module(module), function)(pipe.fileno(), file)
+        finally:
+            os._exit(0)
+
+    def kill(self) -> None:
+        """Ends it."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> None:
+        """Waits for its end."""
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def start_forked(target: str, file: int) -> tuple[Forked, Connection]:
+    """Stands for `start_worker`."""
+    ours, theirs = Pipe()
+    with theirs:
+        return Forked(target, theirs, file), ours
+
+
+def preload(folder: Path) -> None:
+    """Trains once in this process, alone, so that all modules are loaded before it is forked; lets workers be forked."""
+    write_network(folder)
+    before = os.getcwd()
+    null = os.open(os.devnull, os.O_WRONLY)
+    streams = [(stream, os.dup(stream)) for stream in (1, 2)]
+    with suppress(SystemExit):
+        os.environ.update(CNNC_THREADS="1", CNNC_WORKERS="0", CNNC_CACHE_GB="0")
+        os.chdir(folder)
+        for stream, _ in streams:
+            os.dup2(null, stream)
+        train(["killed.cnn", "--run", "run"])
+    os.chdir(before)
+    for stream, copy in streams:
+        os.dup2(copy, stream)
+    for module in ("data.decode_worker", "reference.parallel.worker"):
+        import_module(f"cnnc.{module}")
+    for starts in (decoders, processes):
+        vars(starts)["start_worker"] = start_forked
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class Left(NamedTuple):
@@ -83,82 +145,102 @@ class Left(NamedTuple):
 class Training:
     """A training in `folder`, from its start; `first` begins the run, else it is resumed."""
 
-    def __init__(self, folder: Path, first: bool) -> None:
-        self.mark = uuid.uuid4().hex
-        self.temporary = folder.parent / "temporary"
-        self._errors = (folder.parent / "errors").open("w+")
+    def __init__(self, folder: Path, first: bool, forks: bool) -> None:
+        self._errors = folder.parent / "errors"
+        self._status: int | None = None
         words = ["killed.cnn", "--run", "run"] if first else ["--resume", "run"]
-        environ = {
-            **os.environ,
+        variables = {
             "CNNC_THREADS": "2",
             "CNNC_WORKERS": "1",
             "CNNC_CACHE_GB": "0",
-            "TMPDIR": str(self.temporary),
-            MARK: self.mark,
+            "TMPDIR": str(folder.parent / "temporary"),
         }
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", TRAIN, "train", *words],
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
-        )
+        self.pid = os.fork()
+        if self.pid:
+            return
+        try:
+            os.chdir(folder)
+            os.environ.update(variables)
+            for stream, path in ((0, os.devnull), (1, os.devnull), (2, str(self._errors))):
+                os.dup2(os.open(path, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            if not forks:
+                program = f"from tests.faults.kills import train; train({words!r})"
+                os.execv(sys.executable, [sys.executable, "-c", program])
+            tempfile.tempdir = None
+            train(words)
+        except SystemExit as ended:
+            os._exit(int(ended.code or 0))
+        finally:
+            os._exit(99)
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = os.waitstatus_to_exitcode(status)
+        return self._status is None
 
     def seconds(self) -> float:
         """The processor time of the main thread; infinite once it has ended."""
-        if self.process.poll() is not None:
-            return float("inf")
-        try:
-            return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[0]) / 1e9
-        except (OSError, IndexError):
-            return float("inf")
+        if self.runs():
+            with suppress(OSError, IndexError):
+                return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        return float("inf")
 
     def wait_until(self, moment: float) -> bool:
         """Waits for a moment in processor time; whether the training still runs then."""
         while (now := self.seconds()) < moment:
             time.sleep(min(0.05, max(0.0005, (moment - now) / 2)))
-        return self.process.poll() is None
+        return self.runs()
 
     def workers(self) -> list[int]:
         """The processes that it has started."""
-        with suppress(OSError):
-            text = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-            return [int(word) for word in text.split()]
-        return []
+        return _children(self.pid)
 
     def end(self) -> Left:
         """Waits for the end."""
-        status = self.process.wait(SECONDS)
-        self._errors.seek(0)
-        with self._errors:
-            return Left(status, self._errors.read())
-
-    def orphans(self) -> list[int]:
-        """The processes of this training that run still, 10 seconds after its end."""
-        deadline = time.monotonic() + 10
-        while (found := list(_marked(self.mark))) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return found
+        while self.runs():
+            time.sleep(0.002)
+        return Left(self._status or 0, self._errors.read_text())
 
 
-def _marked(mark: str) -> Iterator[int]:
-    text = f"{MARK}={mark}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            if text in path.read_bytes().split(b"\0"):
-                yield int(path.parent.name)
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of those that outlive their own, as the first process of the system is else."""
+    if ctypes.CDLL(None).prctl(36, 1, 0, 0, 0):  # PR_SET_CHILD_SUBREAPER
+        raise OSError("prctl")
+
+
+def orphans() -> list[int]:
+    """The processes that still run a minute after the training that started them."""
+    deadline = time.monotonic() + 60
+    while children := _children(os.getpid()):
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if time.monotonic() > deadline:
+            return children
+        time.sleep(0.002)
+    return []
 
 
 class Kills:
     """A folder for trainings, and the uninterrupted run that they are compared with."""
 
-    def __init__(self, folder: Path, draw: random.Random) -> None:
-        self.folder, self._draw = folder, draw
+    def __init__(self, folder: Path, draw: random.Random, forks: bool) -> None:
+        self.folder, self._draw, self._forks = folder, draw, forks
         write_photos(folder / "photos")
         (folder / "temporary").mkdir()
-        self._whole = self._fresh(folder / "whole")
-        training = Training(self._whole, True)
+        if forks:
+            preload(folder / "preloaded")
+        self._whole = write_network(folder / "whole")
+        training = Training(self._whole, True, forks)
         self._first = self._last = 0.0
         while (now := training.seconds()) < float("inf"):
             self._last = now
@@ -170,38 +252,33 @@ class Kills:
         self._expected = weights_of(self._whole / "run")
         self.worst = 0.0
 
-    def _fresh(self, folder: Path) -> Path:
-        folder.mkdir(exist_ok=True)
-        (folder / "killed.cnn").write_text(NETWORK)
-        return folder
-
     def _moment(self) -> float:
-        """A moment: one in ten during the start, the others between the first checkpoint and the end."""
+        """A moment: one in ten during the start, the others between the first checkpoint and the end, which varies a little."""
         first = 0.0 if self._draw.random() < 0.1 else self._first
-        return self._draw.uniform(first, self._last)
+        return self._draw.uniform(first, 0.85 * self._last)
 
     def once(self, kind: str) -> tuple[str, list[str]]:
         """One training that ends by `kind`, and is resumed: how it ended, and what was wrong."""
         with _disk(self.folder / "struck") if kind == "disk" else _plain(self.folder / "struck") as folder:
-            self._fresh(folder)
+            write_network(folder)
             shared = _shared()
-            training = Training(folder, True)
+            training = Training(folder, True, self._forks)
             ending, wrong = self._strike(kind, training, folder)
-            if orphans := training.orphans():
-                wrong.append(f"orphans {orphans}")
+            if found := orphans():
+                wrong.append(f"orphans {found}")
             began = time.monotonic()
             last = folder / "run" / "last.safetensors"
             if last.exists():
                 checkpoints.load(last)
-            again = Training(folder, not last.exists())
+            again = Training(folder, not last.exists(), self._forks)
             left = again.end()
             self.worst = max(self.worst, time.monotonic() - began)
             if left.status:
                 wrong.append(f"resumed with status {left.status}: {left.errors[-300:]}")
             else:
                 wrong += self._differences(folder)
-            if orphans := again.orphans():
-                wrong.append(f"orphans {orphans} of the resumed training")
+            if found := orphans():
+                wrong.append(f"orphans {found} of the resumed training")
             wrong += [f"left {path}" for path in sorted((self.folder / "temporary").iterdir())]
             wrong += [f"left /dev/shm/{name}" for name in sorted(_shared() - shared) if "fuzz" not in name]
         return ending, wrong
@@ -211,14 +288,15 @@ class Kills:
         if kind in ("sigkill", "sigterm"):
             number = signal.SIGKILL if kind == "sigkill" else signal.SIGTERM
             if runs:
-                training.process.send_signal(number)
+                os.kill(training.pid, number)
             left = training.end()
             expected = {-number, 143} if kind == "sigterm" else {-number}  # before Python listens, SIGTERM ends it
-            return _judge(left, expected if runs else set(), ("--resume",) if left.status == 143 else ())
+            is_training = left.status == 143 and "Killed: " in left.errors and "epoch 2/2" not in left.errors
+            return _judge(left, expected if runs else set(), ("--resume",) if is_training else ())
         if kind == "worker":
             while runs and not training.workers():
                 time.sleep(0.001)
-                runs = training.process.poll() is None
+                runs = training.runs()
             workers = training.workers()
             if workers:
                 with suppress(ProcessLookupError):
@@ -281,7 +359,7 @@ def _filled(folder: Path, training: Training) -> Iterator[None]:
     """The disk of the folder is full; without a disk of its own, no file of the training can grow."""
     if not os.path.ismount(folder):
         with suppress(ProcessLookupError):
-            resource.prlimit(training.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            resource.prlimit(training.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         yield
         return
     filler = os.open(folder / "filler", os.O_WRONLY | os.O_CREAT)
@@ -308,23 +386,31 @@ def weights_of(run: Path) -> list[bytes]:
     return [(run / f"{name}.safetensors").read_bytes() for name in ("last", "best")]
 
 
+def write_network(folder: Path) -> Path:
+    """The source in a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / "killed.cnn").write_text(NETWORK)
+    return folder
+
+
 def write_photos(folder: Path) -> None:
     """Some of the bundled digits as image files, by class."""
     from PIL import Image
 
     digits = load("digits").train
     labels = np.asarray(digits.targets[0][:]).reshape(-1)
-    for n in range(300):
+    for n in range(160):
         place = folder / str(labels[n])
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.asarray(digits.inputs[0][n : n + 1], np.uint8)[0, 0]).save(place / f"{n}.png")
 
 
-def strike(counts: dict[str, int], report: Callable[[str], None], seed: int = 1) -> list[str]:
+def strike(counts: dict[str, int], report: Callable[[str], None], forks: bool, seed: int) -> list[str]:
     """Ends trainings as often as `counts` says; returns what was wrong."""
     problems = []
+    adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="cnnc-kills-") as name:
-        kills = Kills(Path(name), random.Random(seed))
+        kills = Kills(Path(name), random.Random(seed), forks)
         for kind, count in counts.items():
             endings: Counter[str] = Counter()
             good, kills.worst, began = 0, 0.0, time.monotonic()
@@ -350,5 +436,7 @@ def tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    asked = dict(word.split("=", 1) for word in sys.argv[1:])
-    sys.exit(bool(strike({kind: int(count) for kind, count in asked.items()} or COUNTS, tell)))
+    asked = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    seed = int(asked.pop("seed", 1))
+    counts = {kind: int(count) for kind, count in asked.items()} or COUNTS
+    sys.exit(bool(strike(counts, tell, "--exec" not in sys.argv, seed)))

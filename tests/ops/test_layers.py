@@ -25,6 +25,7 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.filter import Filter
 from cnnc.ops.kernels import NAMED
+from cnnc.ops.local import Local
 from cnnc.ops.merge import Add, Concat, Maximum, Merge, Mul, Sub
 from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
@@ -304,10 +305,12 @@ def test_the_example_of_spectrogram_works() -> None:
     assert found.require_graph().nodes[-1].type.shape == (1, 40, 98)
 
 
-@pytest.mark.parametrize("keyword", ["conv", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"])
+@pytest.mark.parametrize(
+    "keyword", ["conv", "conv_transpose", "local", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"]
+)
 def test_a_vector_has_no_window(keyword: str) -> None:
     values: dict[str, dict[str, Any]] = {
-        "conv": {"out": 3, "k": 3},
+        **{word: {"out": 3, "k": 3} for word in ("conv", "conv_transpose", "local")},
         "pool": {"kind": "max", "k": 2},
         "global_pool": {"kind": "avg"},
         "unpool": {"of": "pool1"},
@@ -405,6 +408,8 @@ def test_fans_of_a_transposed_convolution() -> None:
     """Each output of k=4 s=2 meets 2·2 of the 16 taps; each input all of them."""
     (weight, _) = ConvTranspose.make(out=6, k=4, s=2, groups=2).parameters(tensor("8x5x5"))
     assert weight == Parameter("weight", (8, 3, 4, 4), "auto", 16, 48)
+    (weight, _) = Local.make(out=6, k=4, s=2).parameters(tensor("8x5x5"))
+    assert (weight.fan_in, weight.fan_out) == (8 * 16, 6 * 16)
     (narrow, _) = ConvTranspose.make(out=6, k=1, s=3).parameters(tensor("2x5x5"))
     assert narrow.fan_in == 1
 
@@ -503,6 +508,11 @@ def test_transposed_errors(values: dict[str, Any], code: str, argument: str, hel
     assert help in error.help
 
 
+def test_same_is_impossible_on_the_axis_with_the_short_kernel() -> None:
+    error = failure(make("conv_transpose", out=4, k=(3, 1), s=(1, 3), p="same"), "4x4x4")
+    assert error.message == "`same` is impossible: the kernel plus output_pad is 1, less than the stride of 3"
+
+
 def test_a_transposed_error_is_about_the_axis_where_the_least_is_left() -> None:
     error = failure(make("conv_transpose", out=4, k=2, p=3), "4x9x4")
     assert error.message == "the padding removes the whole output: its size would be -1"
@@ -574,6 +584,9 @@ def test_maxout_and_groups_need_their_multiples() -> None:
     assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32; write `groups=4`"
     assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
     assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
+    error = failure(Conv.make(out=8, k=1, groups=3), "12x5x5")
+    assert error.message == "groups=3 does not divide the 8 output channels"
+    assert error.help == "groups must divide both 12 and 8; possible values: 1, 2, 4; write `groups=2`"
     assert failure(DepthToSpace.make(n=2), "6x5x5").help == "add `conv 8 k=1` before it"
 
 
@@ -756,6 +769,19 @@ def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
     assert failure(make("conv", out=1, k=k), shape).help == help
 
 
+def test_a_kernel_is_dilated_if_it_is_on_one_axis() -> None:
+    error = failure(make("conv", out=1, k=3, d=(1, 2)), "1x8x4")
+    assert error.message == "the 3x5 kernel (dilated) does not fit into the 8x4 input"
+    assert error.help == "pad with p=1", "a kernel that is not dilated is another layer"
+
+
+def test_fc_says_what_it_flattens() -> None:
+    assert [Fc.make(out=2).explain(tensor(shape))[0] for shape in ("3x20x20", "7")] == [
+        "3x20x20 flattens to 1,200; params = 2·1200 + 2 = 2,402",
+        "params = 2·7 + 2 = 16",
+    ]
+
+
 @pytest.mark.parametrize(
     ("shape", "meant"),
     [
@@ -767,6 +793,15 @@ def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
 def test_an_input_that_is_probably_an_image_in_another_layout(shape: str, meant: str) -> None:
     helps = [a.help for a in make("input", 0, shape=Extents(tensor(shape).shape)).advice()]
     assert helps == ([f"write `input {meant}` if it is an image"] if meant else [])
+
+
+def test_an_input_with_a_symbol_is_in_the_layout_that_was_meant() -> None:
+    op = make("input", 0, shape=Extents((8, 8, 3)))
+    assert [bool(op.replace(symbols=symbols).advice()) for symbols in ((), ("", "", ""), ("H", "", ""))] == [
+        True,
+        True,
+        False,
+    ]
 
 
 # --- rearrangement -----------------------------------------------------------------------------------------
@@ -790,6 +825,17 @@ def test_crop_is_in_the_middle_and_inside() -> None:
 def test_slices_beyond_the_axis(begin: int, end: int | None, argument: str) -> None:
     error = failure(Slice.make(begin=begin, **({} if end is None else {"end": end})), "5x4x4")
     assert (error.code, error.argument) == ("E322", argument)
+
+
+def test_an_empty_slice_is_told_from_one_beyond_the_axis() -> None:
+    for begin, end, problem in (
+        (3, 3, "slice 3 3 selects no element of an axis of 5"),
+        (5, 5, "slice 5 5 selects no element of an axis of 5"),
+        (3, 0, "slice 3 0 selects no element of an axis of 5"),
+        (0, 6, "slice 0 6 reaches beyond an axis of 5"),
+        (6, 6, "slice 6 6 reaches beyond an axis of 5"),
+    ):
+        assert failure(Slice.make(begin=begin, end=end), "5x4x4").message == problem
 
 
 def test_places_and_axes_that_do_not_exist() -> None:

@@ -313,6 +313,13 @@ def test_padding_that_is_probably_unintended(layer: str, codes: list[str]) -> No
     assert [d.code for d in check(f"input 3x8x8; {layer}").diagnostics] == codes
 
 
+def test_the_warning_of_wide_padding_names_the_wider_side() -> None:
+    for sides in ("[1, 3]", "[3, 1]"):
+        (found,) = check(f"input 3x8; conv 4 k=2 p={sides}").diagnostics
+        assert found.message == "padding of 3 for a kernel of 2: the outermost outputs read only padding"
+        assert found.help == "p=1 is the largest padding with which every output reads data"
+
+
 # --- pools that cannot be --------------------------------------------------------------------------------
 
 

@@ -196,6 +196,28 @@ def test_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
     assert refused(tmp_path / "x.safetensors") is None
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\0" * 7, "it is truncated, or another kind of file"),
+        (b"PK\3\4" + b"\0" * 60, "it is truncated, or another kind of file"),
+        (joined(b"{}", b"")[:9], "it is truncated, or another kind of file"),
+        (joined(b"{]", b""), "its header cannot be read"),
+        (joined(b"{}", b""), "its header was not written by cnnc"),
+        (
+            joined(b'{"__metadata__": {"format": "cnnc-checkpoint-1"}}', b"\0"),
+            "it has 58 bytes, and its header describes 57",
+        ),
+    ],
+)
+def test_why_a_file_is_no_checkpoint(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(CnncError, match=f"x is damaged or not a checkpoint: {reason}") as caught:
+        checkpoints.load(tmp_path / "x")
+    assert caught.value.diagnostics[0].help == "the run's other checkpoint (best or last) may be intact"
+
+
 def test_a_model_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"a model")
     with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` turns a model into a network and a checkpoint"):

@@ -11,6 +11,7 @@ from benchmarks.operator_errors import ELEMENTWISE, all_measured, distributed_in
 from cnnc.core.arrays import Array
 from cnnc.network import check
 from cnnc.onnx.emit.model import DEFAULT_OPSET
+from cnnc.onnx.emit.network_outputs import exact_outputs, outputs_with_errors
 from cnnc.onnx.emit.operator_errors import OPERATOR_ERRORS, TINY, UNIT, operator_error
 from cnnc.ops.activation import Elu, Relu, Sigmoid, Silu
 from cnnc.reference.registry import FORWARD, Mode
@@ -121,6 +122,18 @@ def test_activations_without_a_result_of_their_input_s_size() -> None:
         ("log_softmax", [1, 1, 1]),
     ):
         assert allowed(layer, x)[0].tolist() == pytest.approx(expected, rel=1e-9), layer
+
+
+def test_every_sample_errs_by_as_much_as_it_may_in_either_direction() -> None:
+    graph = check("input 300; a: sigmoid").require_graph()
+    x = np.random.default_rng(0).normal(size=(3, 300)).astype(np.float32)
+    exact, off = (compute(graph, {}, {"input1": x})["a"] for compute in (exact_outputs, outputs_with_errors))
+    np.testing.assert_allclose(exact, 1 / (1 + np.exp(-x.astype(np.float64))), rtol=1e-12)
+    np.testing.assert_allclose(np.abs(off - exact), UNIT + TINY, rtol=1e-6)
+    ups = (off > exact).sum(1)
+    assert (ups > 100).all()
+    assert (ups < 200).all()
+    assert ((off > exact)[0] != (off > exact)[1]).any(), "each sample has random numbers of its own"
 
 
 def test_the_inputs_reach_what_matters() -> None:

@@ -17,7 +17,7 @@ from cnnc.onnx import export as export_module
 from cnnc.onnx.emit import passes
 from cnnc.onnx.emit.emitter import EMISSIONS, Emitter
 from cnnc.onnx.emit.model import newest_opset
-from cnnc.onnx.emit.verify import Verification, random_weights
+from cnnc.onnx.emit.verify import Verification, random_weights, verify_model
 from cnnc.onnx.export import Options, export
 from cnnc.ops.activation import Relu
 from tests.op_cases import random_weights as weights_of
@@ -88,7 +88,7 @@ def test_nothing_is_named_where_nothing_helps(tmp_path: Path, monkeypatch: pytes
 def test_an_option_that_works_at_one_of_two_sizes_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
     network = check("input 1xHxW; conv 2 k=3; relu")
     weights = random_weights(network.require_graph(), 0)
-    real, compared = export_module.verify_model, []
+    real, compared = verify_model, []
 
     def verify(*words: Any) -> Verification:
         compared.append(real(*words))

@@ -89,7 +89,7 @@ def test_the_noise_may_come_from_fewer_samples_than_the_largest_element() -> Non
 
 @pytest.mark.parametrize(
     ("difference", "allowed", "share"),
-    [(1.0, 2.0, 0.5), (2.0, 2.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, math.inf), (1.0, math.inf, 0.0), (math.inf, 1.0, math.inf), (math.inf, math.nan, math.inf)],
+    [(1.0, 2.0, 0.5), (2.0, 2.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, math.inf), (1.0, math.inf, 0.0), (math.inf, 1.0, math.inf), (math.inf, math.inf, 0.0), (math.inf, math.nan, math.inf)],
 )  # fmt: skip
 def test_the_share_of_what_is_allowed(difference: float, allowed: float, share: float) -> None:
     found = Deviation("x", difference, 1.0, allowed, 0.0)

@@ -34,8 +34,8 @@ def test_parts_give_the_deviation_of_the_whole(
         np.testing.assert_allclose(found[1:], whole[1:], rtol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 2, 7), (2, 6)])
-@pytest.mark.parametrize("elements", [1, 30, 10**9])
+@pytest.mark.parametrize("shape", [(2, 2, 4, 3), (1, 2, 7), (2, 6)])
+@pytest.mark.parametrize("elements", [1, 12])
 def test_an_error_in_any_element_is_found(
     shape: tuple[int, ...], elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
