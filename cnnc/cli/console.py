@@ -62,6 +62,18 @@ def stop_on_signals() -> None:
     handle_signals(stop)
 
 
+def exit_on_signals() -> None:
+    """Makes Ctrl-C, SIGTERM and SIGHUP end the program at once, with the same exit statuses; for a server, which has nothing to save.
+
+    An exception would be lost: asyncio catches what a callback raises, and a thread that reads stdin is waited for.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os._exit(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+
+    handle_signals(leave)
+
+
 def print_result(text: str = "") -> None:
     """Prints a result for people to stdout, with control characters escaped; a terminal breaks long lines between words.
 
