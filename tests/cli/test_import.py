@@ -199,7 +199,13 @@ def test_a_folder_is_not_a_model(cnnc: Cnnc, model: str) -> None:
     assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
 
 
-@pytest.mark.parametrize("out", ["", ".", "part"])
+def test_an_empty_output_is_refused(cnnc: Cnnc, foreign: Path) -> None:
+    done = cnnc("import", foreign.name, "-o", "")
+    assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
+    assert "--out has an empty value" in done.stderr
+
+
+@pytest.mark.parametrize("out", [".", "part"])
 def test_a_folder_as_output_gets_the_name_of_a_file_in_it(cnnc: Cnnc, foreign: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "part").mkdir()
     done = cnnc("import", foreign.name, "-o", out)

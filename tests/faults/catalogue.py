@@ -64,7 +64,7 @@ CATALOGUE = """
 6 E901: bench device
 6 E901: bench socket
 6 E901: bench loop
-6 E901: bench a_folder
+3 E606: bench a_folder
 6 E901: bench nowhere
 3 E606: export pipe -o new.onnx
 3 E606: export device -o new.onnx
