@@ -61,7 +61,8 @@ _OPTIONS: dict[str, dict[str, str]] = {
     "check": _each("--batch-size", "--batch VALUE") | _each("--size --shape", "--at VALUE") | _each("-v", "--explain"),
     "train": {
         **_each(f"{_OUT} -o --out --output-dir --save-dir --run-dir --log-dir", "--run VALUE"),
-        **_each("--checkpoint --ckpt --weights --from --load --restore --continue", "--resume VALUE"),
+        **_each("--checkpoint --ckpt --from --load --restore --continue", "--resume VALUE"),
+        **_each("--pretrained --init --finetune", "--weights VALUE"),
         **_each("--data-dir --data-path --dataset-dir", "--data VALUE"),
         **_each("--onnx --export-to", "--export VALUE"),
         **_each("--size --shape", "--at VALUE"),
