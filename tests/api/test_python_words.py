@@ -16,7 +16,13 @@ from tests.cli.conftest import run
 NETWORK = "input 1x8x8; conv 4 k=3; relu; fc 10; softmax; train { data digits; epochs 1 }"
 
 ONLY_OPTIONS = {
-    "": {"json", "force", "max-memory", "max-params", "offline"},  # values, and the file that is named; `limits`; CNNC_OFFLINE
+    "": {
+        "json",
+        "force",
+        "max-memory",
+        "max-params",
+        "offline",
+    },  # values, and the file that is named; `limits`; CNNC_OFFLINE
     "check": {"explain", "depth", "sort", "batch", "versus-dense", "csv", "format", "strict", "watch"},  # of a Network
     "train": {"run-folder", "resume", "export", "dry-run", "log", "log-as", "processes", "accumulate", "shard"}
     | {"live", "live-port"},  # a callback follows a training
