@@ -30,6 +30,7 @@ from cnnc.onnx.run.bench import Bench
 from cnnc.onnx.run.bench import bench as measure
 from cnnc.onnx.run.predictions import Prediction
 from cnnc.onnx.run.provider import Provider
+from cnnc.reference.parallel.threads import MAX_THREADS
 from cnnc.report.html import html_table
 
 Arrays = NDArray[Any]
@@ -211,6 +212,9 @@ def bench(
     ):
         if value is not None and value < least:
             raise CnncError.of("E010", f"{name} is {value}, at least {least} is needed")
+
+    if threads > MAX_THREADS:
+        raise CnncError.of("E010", f"threads is {threads}, at most {MAX_THREADS} are possible")
 
     def measured(path: Path) -> Bench:
         return measure(

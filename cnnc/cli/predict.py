@@ -12,7 +12,7 @@ from cnnc.api.named_files import named_files
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
 from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, PROVIDER, ProviderChoice, json_option
 from cnnc.core.files import real_path
-from cnnc.diagnostics import CnncError, Exit
+from cnnc.diagnostics import CnncError, Exit, one_line
 
 if TYPE_CHECKING:
     from cnnc.api.predictor import Predictor
@@ -141,7 +141,7 @@ def _read(source: _Source, predictor: Predictor) -> PredictionInputs:
 def _print_prediction(name: str, row: list[Prediction], count: int) -> None:
     for prediction in row:
         head = name if len(row) == 1 else f"{name} {prediction.output.name}"
-        print_result(f"{head}: {prediction.summary(count)}")
+        print_result(f"{one_line(head)}: {prediction.summary(count)}")
 
 
 def _notes(row: list[Prediction], json: bool, written: bool) -> Iterator[str]:

@@ -21,6 +21,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
 from cnnc.data.class_probabilities import NO_CLASS
 from cnnc.data.prediction_inputs import InputSpec
+from cnnc.diagnostics import one_line
 from cnnc.onnx.metadata import Facts
 from cnnc.onnx.run.batched_run import ClassProbability, top_classes
 from cnnc.onnx.run.inspect import read_model
@@ -127,9 +128,9 @@ class Prediction(NamedTuple):
     def summary(self, count: int) -> str:
         """The prediction for people: up to `count` classes; all values if there are few, else their shape and range."""
         if self.kind == "classes":
-            return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.best) or NO_CLASS
+            return "  ".join(f"{one_line(g.name)} {g.probability:.1%}" for g in self.best) or NO_CLASS
         if self.kind == "label map":
-            return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.shares(count))
+            return "  ".join(f"{one_line(g.name)} {g.probability:.1%}" for g in self.shares(count))
         return range_text(self.values) if self.is_shortened else values_text(self.values)
 
     @property
