@@ -103,13 +103,13 @@ def alarms_of_random_network(seed: int) -> list[object]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_a_random_network(seed: int) -> None:
     assert alarms_of_random_network(seed) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(20, 300, 20))
+@pytest.mark.parametrize("first", range(0, 300, 20))
 def test_many_random_networks(first: int) -> None:
     assert [alarm for seed in range(first, first + 20) for alarm in alarms_of_random_network(seed)] == []
 
