@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cnnc.api.exporting import export
     from cnnc.api.importing import import_model
     from cnnc.api.inspection import inspect
+    from cnnc.api.limits import limits
     from cnnc.api.model import LossGradients, Model
     from cnnc.api.prediction import Predictions, bench, predict
     from cnnc.api.result import Result
@@ -62,6 +63,7 @@ __all__ = [
     "export",
     "import_model",
     "inspect",
+    "limits",
     "load",
     "predict",
     "resume",
@@ -90,6 +92,7 @@ _MODULES = {
     "export": "cnnc.api.exporting",
     "import_model": "cnnc.api.importing",
     "inspect": "cnnc.api.inspection",
+    "limits": "cnnc.api.limits",
     "load": "cnnc.network",
     "predict": "cnnc.api.prediction",
     "resume": "cnnc.api.training",
@@ -121,12 +124,22 @@ def __dir__() -> list[str]:
 
 
 class _DataPackage(ModuleType):
-    """The package cnnc.data, which can be called: the public function `data` has its name."""
+    # The package cnnc.data, which is the public function `data` as well, whichever is imported first. `help`, `inspect` and
+    # notebooks show the signature and the text of the function.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    @property
+    def __wrapped__(self) -> Any:
         from cnnc.api.survey import data
 
-        return data(*args, **kwargs)
+        return data
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        text: str = self.__wrapped__.__doc__
+        return text
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
 
 
 class _Package(ModuleType):

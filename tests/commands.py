@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -52,6 +52,20 @@ def run_in_process(
             stream.seek(0)
             texts.append(stream.read())
     return subprocess.CompletedProcess([*COMMAND, *words], status, *texts)
+
+
+def run_into_broken_pipe(words: Sequence[str], folder: Path, environ: Mapping[str, str]) -> tuple[int, str]:
+    """The status of `cnnc WORDS | true` and what it writes to stderr, without a new process: nobody reads its stdout."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with ExitStack() as stack:
+        out = stack.enter_context(suppress(BrokenPipeError)) or stack.enter_context(open(writer, "w", encoding="utf-8"))
+        err = stack.enter_context(TemporaryFile("w+", encoding="utf-8"))
+        stack.enter_context(_started(words, folder, environ, out, err))
+        status = _status()
+        err.seek(0)
+        return status, err.read()
+    raise AssertionError("the pipe was written to after the command ended")
 
 
 @contextmanager

@@ -1,15 +1,21 @@
-"""What all tests share: one BLAS thread, as the program itself uses, the option that refreshes golden files, the marker
-`quick`, and lines at the end: how much of the language the table of layers covers, and the CPU time of the run."""
+"""What all tests share: one thread for BLAS and for onnxruntime, the option that refreshes golden files, the marker `quick`,
+and lines at the end: the properties that tests record, and the CPU time of the run."""
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 
 from cnnc.reference.parallel.threads import one_blas_thread
+
+gc.set_threshold(
+    100_000
+)  # by default 700 new objects start a search, which takes two thirds of the time to parse files
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,14 +41,21 @@ def _one_blas_thread() -> Iterator[None]:
         yield
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints the coverage of the table of layers, the properties that tests record, and the CPU time."""
-    from tests.op_cases import CASES, all_attributes, varied_attributes
+@pytest.fixture(scope="session", autouse=True)
+def _one_onnxruntime_thread() -> Iterator[None]:
+    """Where the tests have loaded onnxruntime: the threads of each session wait for work in a busy loop, which takes more
+    time than these small models."""
+    sessions = sys.modules.get("cnnc.onnx.run.session")
+    if sessions is None:
+        yield
+        return
+    defaults = [function.__kwdefaults__ for function in (sessions.Session.__init__, sessions.open_model)]
+    with patch.dict(defaults[0], threads=1), patch.dict(defaults[1], threads=1):
+        yield
 
-    varied, known = varied_attributes(), all_attributes()
-    terminalreporter.write_line(
-        f"op_cases: {len(CASES)} rows, which vary {len(varied & known)} of {len(known)} (layer, attribute) pairs"
-    )
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the properties that tests record, and the CPU time."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", "") == "call":

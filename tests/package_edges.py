@@ -27,7 +27,7 @@ ALLOWED: Mapping[str, str] = {
     "onnx.source_map": "diagnostics graph network",
     "onnx.metadata": "core diagnostics graph ops data recipe network onnx.source_map",
     "onnx.wire_format": "core diagnostics",
-    "onnx.external_files": "core",
+    "onnx.external_files": "core diagnostics",
     "onnx.run": "core diagnostics data onnx.external_files onnx.metadata onnx.source_map onnx.wire_format",
     "onnx.emit": "core diagnostics graph ops network reference onnx.source_map onnx.run onnx.wire_format",
     "onnx.quantize": "core diagnostics graph ops data network onnx.emit onnx.metadata onnx.run",

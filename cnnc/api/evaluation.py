@@ -24,6 +24,7 @@ from cnnc.core.intervals import interval_text, wilson
 from cnnc.data.arrays import NAME
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
+from cnnc.graph.needs import require_inference
 from cnnc.network import Network, check
 from cnnc.onnx.metadata import positive_sizes
 from cnnc.onnx.run.batched_run import count_correct, run_batched
@@ -36,7 +37,7 @@ from cnnc.report.closing import Closing, confusion_facts, next_steps, score_text
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.closing import closing_of_score
 from cnnc.training.loop import open_data, training_and_validation
-from cnnc.training.objective import Feeds, Objective, Runner, Score
+from cnnc.training.objective import EVAL_BATCH, Feeds, Objective, Runner, Score
 
 Source = Path | Mapping[str, Array] | None
 """The folder of the data sets, or arrays in place of one."""
@@ -146,6 +147,8 @@ def is_onnx(path: Path) -> bool:
 def _evaluate_model(model: Model, data: Source, report: Callable[[str], None], source: str) -> Evaluation:
     model.require_its_data(data)
     network = model.network
+    batch = min(EVAL_BATCH, require_recipe(network.recipe, network.name).batch)
+    require_inference(network.require_graph(), network.name, batch)
     dataset = _with_classes(open_data(network, data, report, model.vocabulary), model.classes)
     objective = objective_of(network, dataset)
     return _evaluate(objective, objective.network(model.weights), dataset, quote(source))

@@ -15,16 +15,15 @@ from pathlib import Path
 
 from cnnc.core.arrays import Array
 from cnnc.core.files import real_path
-from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network
-from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.initial_weights import Initial
 from cnnc.training.loop import open_data, start
 from cnnc.training.ranks import ALONE, Ranks
 from cnnc.training.run import Engine, Run
-from cnnc.training.run_folder import new_folder, require_new
+from cnnc.training.run_folder import current_checkpoint, new_folder, require_new
 from cnnc.training.run_lock import locked
 
 Report = Callable[[str], None]
@@ -40,13 +39,22 @@ def usual_folder(network: Network) -> Path:
 
 @contextmanager
 def new_run(
-    network: Network, folder: Path | None, data: Data, engine: Engine, report: Report, ranks: Ranks = ALONE
+    network: Network,
+    folder: Path | None,
+    data: Data,
+    engine: Engine,
+    report: Report,
+    ranks: Ranks = ALONE,
+    initial: Initial | None = None,
 ) -> Iterator[Run]:
-    """A new run in a folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
+    """A new run in a folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free.
+
+    It begins with the weights of `initial` that fit.
+    """
     if folder is not None:
         ranks.first(lambda: require_new(folder, report))
     dataset = open_data(network, data, report)
-    run = start(network, dataset, folder or usual_folder(network), engine=engine)
+    run = start(network, dataset, folder or usual_folder(network), engine=engine, initial=initial)
     with ranks.holding(lambda: new_folder(run, report, numbered=folder is None)):
         run.folder = ranks.first(lambda: run.folder)
         yield run
@@ -74,11 +82,12 @@ def resumed_run(
             lock.enter_context(ranks.holding(lambda: locked(old, report)))
         saved = ranks.first(lambda: checkpoints.load(checkpoints.find(resume, "last")))
         saved.require_its_data(data)
-        network = _resumed_network(saved, settings, report)
+        network = _resumed_network(saved, settings)
         engine = engine_of(saved)
         warn(network.diagnostics)
         dataset = open_data(network, data, report, saved.vocabulary)
         run = start(network, dataset, folder or old, saved, engine)
+        ranks.first(lambda: _report_differences(saved, run, report))
         if in_place:
             yield run
             return
@@ -87,15 +96,13 @@ def resumed_run(
             yield run
 
 
-def _resumed_network(saved: Checkpoint, settings: Sequence[str], report: Report) -> Network:
+def _resumed_network(saved: Checkpoint, settings: Sequence[str]) -> Network:
     """The network of a checkpoint, with its settings overridden by `settings`. Raises CnncError E010."""
     changed = {s.partition("=")[0] for s in settings}
     kept = [s for s in saved.settings if s.partition("=")[0] not in changed]
     network = saved.network(settings=[*kept, *settings])
     if settings:
         _require_same_examples(saved.network(), network)
-    for line in _differences(saved):
-        report(f"note: {line}, so results may differ from an uninterrupted run in their last bits")
     return network
 
 
@@ -116,16 +123,16 @@ def _require_same_examples(before: Network, now: Network) -> None:
             raise CnncError.of("E010", message, help=help)
 
 
-def _differences(saved: Checkpoint) -> list[str]:
-    """The differences to the environment that started the run which can change results in their last bits."""
-    installed = versions()
-    differences = [
-        f"the run was started with {name} {version}, and {installed[name]} is installed"
-        for name, version in saved.versions.items()
-        if name in ("cnnc", "numpy") and installed[name] != version
-    ]
-    if saved.threads != thread_count():
-        differences.append(
-            f"the run was started with {saved.threads} threads, and now uses {thread_count()} (see CNNC_THREADS)"
+def _report_differences(saved: Checkpoint, run: Run, report: Report) -> None:
+    """Tells in one line what differs from where the checkpoint was written, and can change results in their last bits."""
+    now = current_checkpoint(run)
+    packages = ("cnnc", "numpy", *(("onnxruntime",) if now.engine == "onnxruntime" else ()))
+    pairs = [(name, saved.versions.get(name), now.versions[name]) for name in packages]
+    pairs.append(("threads", str(saved.threads), str(now.threads)))
+    pairs += [(name, saved.machine.get(name), text) for name, text in now.machine.items()]
+    changed = [f"{name}: {before}, now {text}" for name, before, text in pairs if before not in (None, text)]
+    if changed:
+        report(
+            f"note: the run was trained with {'; '.join(changed)}; results may differ from an uninterrupted run in their "
+            "last bits"
         )
-    return differences

@@ -30,9 +30,13 @@ def read_network(source: Path, settings: Sequence[str] = ()) -> Network:
     of anything but a network file.
     """
     if source.suffix == ".cnn" and not source.is_dir():
+        from cnnc.graph.needs import require_parameters
         from cnnc.network import load
 
-        return load(source, settings)
+        network = load(source, settings)
+        if network.graph is not None:
+            require_parameters(network.graph, network.name)
+        return network
     return read_subject(source, settings).network
 
 

@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperCommand
 
 from cnnc.cli.console import print_result
+from cnnc.diagnostics import CnncError
 
 COMMANDS = {
     "check": "check.check",
@@ -43,6 +46,47 @@ COMMANDS = {
 """MODULE.FUNCTION of each command, within cnnc.cli, in the order of the help page."""
 
 
+class _Command(TyperCommand):
+    """A command that refuses options with an empty value: an empty path would be the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises CnncError E010 for an empty value."""
+        if "" in args or any(word.endswith("=") for word in args):
+            given, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            for parameter in order:
+                values = given.get(parameter.name or "")
+                if parameter.param_type_name == "option" and "" in (values if isinstance(values, list) else [values]):
+                    option = max(parameter.opts, key=len)
+                    raise CnncError.of(
+                        "E010", f"{option} has an empty value", help=f"give it a value, or leave {option} out"
+                    )
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises CnncError E904 where the limits of the process leave too little for the libraries, which would end it."""
+        if ctx.info_name not in _WITHOUT_LIBRARIES:
+            _require_room_for_libraries()
+        return super().invoke(ctx)
+
+
+_WITHOUT_LIBRARIES = ("check", "fmt", "new", "ops", "explain", "man")
+_LIBRARIES, _PER_CORE = 160 * 10**6, 30 * 10**6  # NumPy, onnx and onnxruntime; the buffers of OpenBLAS
+
+
+def _require_room_for_libraries() -> None:
+    """Raises CnncError E904 where NumPy and its neighbours cannot be loaded: OpenBLAS then ends the process with status 1."""
+    from cnnc.core.process_memory import limit_left
+
+    left = limit_left()
+    if left is None:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    need = _LIBRARIES + _PER_CORE * cores
+    if left < need:
+        message = f"NumPy and onnxruntime need about {need / 1e6:.0f} MB; the limits of this process leave {left / 1e6:.0f} MB"
+        raise CnncError.of("E904", message, help="raise the limit, which `ulimit -v` and `ulimit -d` show in KiB")
+
+
 def app(words: Sequence[str]) -> typer.Typer:
     """The application with the command that the first word names, or with all commands if it names none.
 
@@ -67,7 +111,7 @@ def app(words: Sequence[str]) -> typer.Typer:
             from cnnc.cli.completion import with_completion
 
             command = with_completion(name, command, completed)
-        application.command(name)(command)
+        application.command(name, cls=_Command)(command)
     application.callback()(options)
     return application
 

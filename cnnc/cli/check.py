@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnnc.cli.console import layout, print_diagnostics, print_document, print_json, print_result, print_status
-from cnnc.cli.options import SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.diagnostics import CnncError, Diagnostic, Exit, Source
 from cnnc.network import Network, load
 
@@ -66,13 +66,15 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 on warnings as well.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Check again whenever a file changes, until Ctrl-C.")] = False,
     settings: SETTINGS = None,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Check networks: print shapes, parameters, MACs and receptive fields, or all errors at once."""
     sizes = parse_sizes(at)
     view = _View(explain, sizes, depth, sort.value if sort else None, batch, versus_dense)
 
     def check_once() -> Exit:
-        networks = [_load(path, settings or [], sizes) for path in files]
+        networks = [_load(path, settings or [], sizes, batch) for path in files]
         if json:
             _show_json(networks, view)
         else:
@@ -110,10 +112,10 @@ class _View:
         return sort(summary, self.sort) if self.sort else summary
 
 
-def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
+def _load(path: Path, settings: list[str], sizes: dict[str, int], batch: int) -> Network:
     """Loads a network; a file that cannot be read gives a network without a graph that holds the error."""
     try:
-        return load(path, settings, sizes)
+        return _within_limits(load(path, settings, sizes), batch)
     except CnncError as error:
         from cnnc.cli.usage import require_source, with_published_network
 
@@ -122,6 +124,19 @@ def _load(path: Path, settings: list[str], sizes: dict[str, int]) -> Network:
             raise
         error = with_published_network(error, path)
         return Network(Source(str(path), ""), path.stem, None, None, error.diagnostics)
+
+
+def _within_limits(network: Network, batch: int) -> Network:
+    """The network; if it needs more than --max-memory or --max-params allow, with an error that says so."""
+    from cnnc.graph.needs import require_training
+
+    slots = network.recipe.slots if network.recipe is not None else 2
+    try:
+        if network.graph is not None:
+            require_training(network.graph, network.name, batch, slots, option="--batch")
+    except CnncError as error:
+        return network.replace(diagnostics=(*network.diagnostics, *error.diagnostics))
+    return network
 
 
 def _show(networks: list[Network], view: _View, csv: bool) -> None:

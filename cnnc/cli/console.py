@@ -221,6 +221,12 @@ def ignore_signals() -> None:
     handle_signals(signal.SIG_IGN)
 
 
+def _has_memory_limit() -> bool:
+    from cnnc.core.process_memory import limit_left
+
+    return limit_left() is not None
+
+
 def report_error(error: BaseException) -> int:
     """Prints an error to stderr and returns the exit status. Signals are ignored from here on, as the program is exiting."""
     ignore_signals()
@@ -239,6 +245,8 @@ def _report_error(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # the reader closed the pipe: exit quietly
         _silence(sys.stdout)
         return int(Exit.RESOURCES)
+    if isinstance(error, ImportError) and _has_memory_limit():  # a library that could not be mapped
+        return _report_error(CnncError.of("E904", f"out of memory: {error}", help="raise the limit of `ulimit -v`"))
     if isinstance(error, MemoryError):
         return _report_error(CnncError.of("E904", "out of memory", help="reduce the batch size"))
     if isinstance(error, OSError):

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import layout, print_json, print_result, print_status
-from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind, write_picture
 from cnnc.cli.usage import load_network
@@ -42,10 +42,13 @@ def data(
         typer.Option("-o", "--out", metavar="FILE", help="Also draw training examples by class: .html, .png or .svg."),
     ] = None,
     folder: DATA = None,
+    offline: OFFLINE = False,
     at: Annotated[list[str] | None, sizes_option("Resize images to this size")] = None,
     settings: SETTINGS = None,
     json: Annotated[bool, json_option("all numbers as a JSON object")] = False,
     force: FORCE = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Show what training would see of a data set: shares, classes, value ranges, skipped files, duplicates."""
     if out is not None:

@@ -13,7 +13,7 @@ import typer
 from cnnc.api.subject import is_model
 from cnnc.cli.console import print_json, print_result, print_status
 from cnnc.cli.demo_limits import EXAMPLES, MAX_MODEL_BYTES, SLOW_MACS, TRAINING_EXAMPLES
-from cnnc.cli.options import DATA, RUNTIME, SETTINGS, WEBGPU, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, RUNTIME, SETTINGS, WEBGPU, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
@@ -53,12 +53,15 @@ def demo(
         ),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
     settings: SETTINGS = None,
     runtime: RUNTIME = None,
     webgpu: WEBGPU = False,
     json: Annotated[bool, json_option("what was written as a JSON object")] = False,
     force: FORCE = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Write one self-contained page that runs a model in the browser: draw, drop or type an input and see every layer."""
     if is_model(source):

@@ -76,6 +76,12 @@ def _blas() -> str:
     return ", ".join(blas_libraries()) or "none that threadpoolctl knows: matrix products may be slow"
 
 
+def _simd() -> str:
+    from cnnc.reference.machine import machine
+
+    return f"{machine()['simd']}: the instructions that NumPy uses"
+
+
 def _providers() -> str:
     from cnnc.onnx.run.provider import Provider
     from cnnc.onnx.run.session import providers
@@ -121,6 +127,7 @@ _LOOKS: dict[str, Callable[[], str]] = {
     "Python": _python,
     "threads": _threads,
     "BLAS": _blas,
+    "SIMD": _simd,
     "onnxruntime": _providers,
     "data": _data,
     "cache": _cache,

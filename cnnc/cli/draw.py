@@ -9,7 +9,7 @@ import typer
 
 from cnnc.api.draw.options import DrawOptions, Style
 from cnnc.cli.console import print_result, print_status
-from cnnc.cli.options import SETTINGS
+from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, SETTINGS
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.picture_files import picture_kind
 from cnnc.diagnostics import CnncError
@@ -79,6 +79,8 @@ def draw(
     ] = False,
     settings: SETTINGS = None,
     force: FORCE = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Draw a network: its layers, feature maps, units, receptive fields, or a moving window."""
     from cnnc.api.drawing import drawing_file, require_one_mode

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import layout, print_json, print_result, print_status
-from cnnc.cli.options import DATA, PROVIDER, ProviderChoice, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, PROVIDER, ProviderChoice, json_option
 from cnnc.core.intervals import wilson
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import decimals, finite
@@ -23,11 +23,14 @@ def evaluate(
         Path, typer.Argument(metavar="MODEL|RUN", help="An exported model (.onnx), a run folder or a checkpoint.")
     ],
     data: DATA = None,
+    offline: OFFLINE = False,
     name: Annotated[
         str | None, typer.Option("--on", metavar="NAME", help="Score a classifier on this data set instead of its own.")
     ] = None,
     provider: PROVIDER = ProviderChoice.auto,
     json: Annotated[bool, json_option("the score as a JSON object")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Score a model or a run on the test set of its data, with each class; for a run, also print the confusion matrix."""
     if model.suffix == ".cnn" and model.is_file():

@@ -14,7 +14,7 @@ import typer
 from cnnc.cli.console import is_stdout, layout, print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.export_torch import export_torch
 from cnnc.cli.export_training import export_training
-from cnnc.cli.options import DATA, SETTINGS, json_option, parse_sizes, sizes_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, SETTINGS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
@@ -74,6 +74,7 @@ def export(
         typer.Option("--int8", help="Use 8-bit integers for weights and activations, calibrated on training data."),
     ] = False,
     data: DATA = None,
+    offline: OFFLINE = False,
     target: Annotated[
         Target | None,
         typer.Option(
@@ -98,6 +99,8 @@ def export(
     settings: SETTINGS = None,
     force: FORCE = False,
     json: Annotated[bool, json_option("the result of the export as a JSON object")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Export a run, or a network file with its initial weights, to ONNX or PyTorch, and verify that the model computes the same as the network."""
     if passes:

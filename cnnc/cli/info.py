@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnnc.cli.console import print_document, print_json, print_result
-from cnnc.cli.options import json_option
+from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, json_option
 from cnnc.diagnostics import CnncError
 
 
@@ -18,6 +18,8 @@ def info(
         bool, typer.Option("--source", help="Print the source of the network that the model holds.")
     ] = False,
     json: Annotated[bool, json_option("the description as a JSON object")] = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Describe a model: inputs and how to prepare them, outputs, classes, training, versions."""
     from cnnc.onnx.metadata import read_facts

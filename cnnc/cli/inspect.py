@@ -9,7 +9,7 @@ import typer
 
 from cnnc.api.inspect.options import InspectOptions
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
-from cnnc.cli.options import DATA, SETTINGS, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.core.files import real_path
 from cnnc.diagnostics import CnncError
@@ -64,10 +64,13 @@ def inspect(
         typer.Option("--shift", metavar="A..B", help="Measure what a shift of the input by A to B pixels changes."),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
     settings: SETTINGS = None,
     json: Annotated[bool, json_option("the numbers of all sections as a JSON object")] = False,
     force: FORCE = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Show what a network has learned: kernels, feature maps, mistakes, and what its answers depend on."""
     from cnnc.api.inspect.report import inspection_report

@@ -6,11 +6,17 @@ import gc
 import sys
 
 from cnnc.cli.console import Stopped, open_closed_streams, print_status, report_error, stop_on_signals
+from cnnc.core.caller import on_command_line
 from cnnc.diagnostics import Exit
 
 
 def main() -> None:
     """Runs the command line and exits with a status of cnnc.diagnostics.Exit."""
+    with on_command_line():
+        _main()
+
+
+def _main() -> None:
     open_closed_streams()
     stop_on_signals()
     try:
@@ -23,6 +29,10 @@ def main() -> None:
         status = application(args=literals_as_arguments(sys.argv[1:]), standalone_mode=False)
         sys.stdout.flush()
         sys.exit(status)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # nobody reads the help, which typer prints
+            sys.exit(Exit.RESOURCES)
+        raise
     except (Exception, Stopped) as error:
         sys.exit(report_error(_as_cnnc_error(error)))
 

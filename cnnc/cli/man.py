@@ -26,9 +26,12 @@ EXIT_STATUSES = (
 )
 ENVIRONMENT = (
     ("CNNC_DATA", "folder that holds the data sets"),
+    ("CNNC_OFFLINE", "1: download nothing, as with --offline"),
     ("CNNC_THREADS", "number of threads; a run repeats exactly with the same number"),
     ("CNNC_WORKERS", "processes that decode images"),
     ("CNNC_CACHE_GB", "most gigabytes of decoded images in the cache"),
+    ("CNNC_MAX_MEMORY", "most memory that a network, model or data may need, unless --max-memory is given"),
+    ("CNNC_MAX_PARAMS", "most parameters of a network or model, unless --max-params is given"),
     ("ORT_DISABLE_TELEMETRY", "cnnc sets it to 1, so that onnxruntime sends no usage data; your own value stays"),
     ("CNNC_TRACEBACK", "set to 1, an internal error prints its traceback"),
     ("NO_COLOR, FORCE_COLOR", "turn colours off or on"),

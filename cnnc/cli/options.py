@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cnnc.core.limits import limited, memory_size, parameter_count
 from cnnc.diagnostics import CnncError
 
 
@@ -36,6 +37,15 @@ def _existing_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+def _forbid_downloads(offline: bool) -> bool:
+    """Makes --offline hold for everything that the command does, also in other processes."""
+    if offline:
+        from cnnc.core.offline import go_offline
+
+        go_offline()
+    return offline
+
+
 SETTINGS = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,6 +61,14 @@ DATA = Annotated[
         metavar="DIR",
         help="Folder that holds the data sets (default: $CNNC_DATA).",
         callback=_existing_folder,
+    ),
+]
+OFFLINE = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        help="Download nothing; say what is missing and how to get it (default: $CNNC_OFFLINE).",
+        callback=_forbid_downloads,
     ),
 ]
 _PROVIDER: Any = typer.Option(
@@ -69,6 +87,41 @@ RUNTIME = Annotated[
 WEBGPU = Annotated[
     bool,
     typer.Option("--webgpu", help="Compute on the GPU in browsers that have WebGPU; the page grows by 4 MB."),
+]
+
+
+def _limit_memory(context: typer.Context, size: str | None) -> str | None:
+    """Sets the limit of --max-memory until the command ends. Raises CnncError E010."""
+    if size is not None:
+        context.with_resource(limited(memory=memory_size(size, "--max-memory")))
+    return size
+
+
+def _limit_parameters(context: typer.Context, count: str | None) -> str | None:
+    """Sets the limit of --max-params until the command ends. Raises CnncError E010."""
+    if count is not None:
+        context.with_resource(limited(parameters=parameter_count(count, "--max-params")))
+    return count
+
+
+MAX_MEMORY = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Refuse what would need more memory, such as 500M or 2GiB (default: $CNNC_MAX_MEMORY, or no limit).",
+        callback=_limit_memory,
+    ),
+]
+"""Applied by its callback, as is `MAX_PARAMETERS`: a command declares the two and does not read them."""
+MAX_PARAMETERS = Annotated[
+    str | None,
+    typer.Option(
+        "--max-params",
+        metavar="N",
+        help="Refuse networks and models with more parameters, such as 250k or 10M (default: $CNNC_MAX_PARAMS, or no limit).",
+        callback=_limit_parameters,
+    ),
 ]
 
 

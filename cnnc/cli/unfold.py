@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnnc.cli.console import layout, print_diagnostics, print_document, print_json, print_result, print_status
-from cnnc.cli.options import DATA, SETTINGS, json_option
+from cnnc.cli.options import DATA, MAX_MEMORY, MAX_PARAMETERS, OFFLINE, SETTINGS, json_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
 from cnnc.cli.unfold_form import is_layer_form
 from cnnc.core.terminal import width_of
@@ -134,6 +134,7 @@ def unfold(
         typer.Option("--input", metavar="NAME=FILE", help="File for one input of a network with several. Repeatable."),
     ] = None,
     data: DATA = None,
+    offline: OFFLINE = False,
     last: Annotated[bool, typer.Option("--last", help="Take the last weights of the run instead of the best.")] = False,
     settings: SETTINGS = None,
     svg: Annotated[
@@ -145,6 +146,8 @@ def unfold(
     ] = None,
     json: Annotated[bool, json_option("exact numbers, indices and formulas as a JSON object")] = False,
     force: FORCE = False,
+    max_memory: MAX_MEMORY = None,
+    max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Show how one number comes about: the sum behind an output of a layer, and the whole result."""
     from cnnc.view.terminal import terminal_text

@@ -3,7 +3,7 @@
 In: the argument of `--runtime`, if any. Out: a `WebRuntime`, whose files have the checksums below. They come from the
 first of these that has them: the folder or package file given with `--runtime`, which is then the only one; the
 installed distribution cnnc-web; the user's cache; the npm client, whose package is compared with its published checksum
-and whose files then go into the cache. A cache that cannot be written is only reported.
+and whose files then go into the cache; offline, npm is not asked. A cache that cannot be written is only reported.
 
     runtime = web_runtime(None, "wasm", report)    # WebRuntime("1.30.0", "wasm", script=b"...", ...)
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cnnc.core.files import make_folder, read_bytes, reason, write_atomic
+from cnnc.core.offline import is_offline
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -205,6 +206,9 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 def _fetch(report: Report) -> Contents:
     """The files of the package that npm downloads, which the cache keeps. Raises CnncError E910, E911."""
+    if is_offline():
+        problem = f"{PACKAGE} {VERSION}, which runs the model in the page, is not on this machine, and nothing is downloaded offline"
+        raise CnncError.of("E910", problem, help=f"{BY_HAND} (33 MB, {INTEGRITY})")
     npm = shutil.which("npm")
     if npm is None:
         problem = f"{PACKAGE} {VERSION}, which runs the model in the page, is not on this machine"
@@ -261,4 +265,8 @@ def _npm_problem(output: str) -> str:
     return "its exit status was not 0 and it printed nothing"
 
 
+BY_HAND = (
+    f"install the Python distribution {DISTRIBUTION}, "
+    f"or get the package with `{PACK}` on another machine and add `--runtime {PACKAGE_FILE}`"
+)
 OTHER_WAYS = f"or get the package with `{PACK}` on another machine and add `--runtime {PACKAGE_FILE}`; or install the Python distribution {DISTRIBUTION}"

@@ -4,9 +4,10 @@ In: paths and bytes. Out: bytes, or complete files. Every file that cnnc reads i
 files are, since a pipe may never end and a device has no size; what was opened is judged, so that nothing can take its
 position in between. `read_bytes` compares the size with a limit and with the free memory before it allocates anything.
 
-A write goes to a temporary file in the same folder, is flushed to disk, and is renamed to its target in one step: after a
-full disk, a signal or a power cut the old file is still there. A symbolic link stays a link. A device or pipe is written
-to, never replaced. Every OSError is raised as a CnncError (E901 to E904) with exit status 6.
+A write goes to a temporary file in the same folder, is flushed to disk, and is renamed to its target in one step; then the
+folder is flushed, so that the new name is on the disk too. After a full disk, a signal or a power cut there is the old file
+or the new one. A symbolic link stays a link. A device or pipe is written to, never replaced. Every OSError is raised as a
+CnncError (E901 to E904) with exit status 6.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from cnnc.core.limits import require_memory_limit
 from cnnc.diagnostics import CnncError
 
 
@@ -98,7 +100,7 @@ def _is_of_shell(path: Path) -> bool:
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a file, or of a pipe of the shell.
 
-    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 if it does not fit into memory.
+    Raises E901 if it cannot be read, E903 if it is larger than `limit` bytes, E904 or E913 if it does not fit into memory.
     """
     try:
         with open_file(path, shell_pipe=True) as file:
@@ -132,7 +134,11 @@ def too_large(path: Path | str, limit: int) -> CnncError:
 
 
 def require_memory(size: int, what: str) -> None:
-    """Raises E904 if `size` bytes of memory are more than are free; small sizes are not compared."""
+    """Raises E913 if `size` bytes of memory are more than the caller's limit, E904 if they are more than are free.
+
+    Small sizes are not compared with what is free.
+    """
+    require_memory_limit(size, what)
     if size < _SURELY_FREE:
         return
     from cnnc.core.process_memory import free_memory
@@ -181,11 +187,40 @@ def real_path(path: Path) -> Path:
 
 
 def make_folder(path: Path) -> None:
-    """Creates a folder and its parents. Raises E902."""
+    """Creates a folder and its parents, and flushes their names to disk. Raises E902."""
     try:
+        new = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            sync_folder(folder.parent)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes the names of a folder to disk, where the system can: new and renamed files survive a power cut. Raises OSError."""
+    try:
+        file = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:  # Windows, or a folder that may be written and not read
+        return
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(file)
+
+
+def rename_synced(source: Path, target: Path) -> None:
+    """Gives a file that is complete its name: its content is on the disk before, and the name after. Raises OSError."""
+    with source.open("rb+") as file:  # Windows flushes only what may be written
+        os.fsync(file.fileno())
+    os.replace(source, target)
+    sync_folder(target.parent)
+
+
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)  # of network file systems
 
 
 @contextmanager
@@ -195,28 +230,78 @@ def atomic_replacement(path: Path) -> Iterator[Path]:
     The temporary file replaces `path` if the body succeeds, and is deleted if it raises. For a device or a pipe the path
     itself is yielded. Raises E902, also for an OSError of the body.
     """
-    temporary: Path | None = None
-    try:
-        old_mode = _mode(path)
-        if old_mode is not None and not stat.S_ISREG(old_mode) and not stat.S_ISDIR(old_mode):
-            with _written_to(path, old_mode):
-                yield path
-            return
-        target = Path(os.path.realpath(path))
-        handle, name = tempfile.mkstemp(prefix=f"{_prefix(target)}.", suffix=_SUFFIX, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+    with atomic_replacements(path) as (temporary,):
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask() if old_mode is None else stat.S_IMODE(old_mode))
-        os.replace(temporary, target)
+
+
+@contextmanager
+def atomic_replacements(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """As `atomic_replacement` for several files: all of them are on the disk before the first gets its name."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(_replacement(path)) for path in paths]
+        yield tuple(file.temporary for file in files)
+        for file in files:
+            file.sync()
+        for file in files:
+            file.rename()
+
+
+class _Replacement:
+    """A file that is being written: its path, its place with links followed, and the temporary file, where it has one.
+
+    `mode` holds the type and the permissions of the file that is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.mode = path, _mode(path)
+        self.temporary = path
+        self._target = Path(os.path.realpath(path))
+        if self.is_file:
+            handle, name = tempfile.mkstemp(prefix=f"{_prefix(self._target)}.", suffix=_SUFFIX, dir=self._target.parent)
+            os.close(handle)
+            self.temporary = Path(name)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is replaced; a device or a pipe is written to. A folder fails when it is replaced."""
+        return self.mode is None or stat.S_ISREG(self.mode) or stat.S_ISDIR(self.mode)
+
+    def sync(self) -> None:
+        """Flushes the content to disk."""
+        if self.is_file:
+            with _e902(self.path), self.temporary.open("rb+") as file:
+                self.temporary.chmod(0o666 & ~umask() if self.mode is None else stat.S_IMODE(self.mode))
+                os.fsync(file.fileno())
+
+    def rename(self) -> None:
+        """Gives the file its name, and flushes that."""
+        if self.is_file:
+            with _e902(self.path):
+                os.replace(self.temporary, self._target)
+                sync_folder(self._target.parent)
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[_Replacement]:
+    """The replacement of a file; what is left of it at the end is removed. Raises E902, also for an OSError of the body."""
+    with _e902(path):
+        file = _Replacement(path)
+        try:
+            with nullcontext() if file.is_file else _written_to(path, file.mode or 0):
+                yield file
+        finally:
+            if file.is_file:
+                with suppress(OSError):
+                    file.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _e902(path: Path) -> Iterator[None]:
+    """Raises an OSError of the body as E902 for a path."""
+    try:
+        yield
     except OSError as error:
         raise write_error(path, error) from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -30,6 +30,11 @@ def wilson(right: int, total: int) -> Interval:
     return max(0.0, (center - half) / (1 + share)), min(1.0, (center + half) / (1 + share))
 
 
+def accuracy_interval(right: int, total: int, examples: int) -> Interval | None:
+    """The interval of an accuracy; None where the predictions are not those of whole examples, as those of pixels."""
+    return wilson(right, total) if 0 < total <= examples else None
+
+
 def paired(lost: int, gained: int, total: int) -> Interval:
     """The interval of (lost − gained)/total, of which `total` examples were judged twice (Agresti and Min 2005).
 

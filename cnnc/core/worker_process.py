@@ -20,6 +20,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from cnnc.diagnostics import CnncError
+
 _PROGRAM = """
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -53,7 +55,17 @@ def anonymous_file(size: int) -> int:
 
 
 def start_worker(target: str, file: int) -> tuple[subprocess.Popen[bytes], Connection]:
-    """A process that runs `target`, and our end of the pipe to it."""
+    """A process that runs `target`, and our end of the pipe to it. Raises CnncError E904 where the system starts none."""
+    try:
+        return _start(target, file)
+    except OSError as error:
+        message = f"cannot start a worker process: {(error.strerror or type(error).__name__).lower()}"
+        raise CnncError.of(
+            "E904", message, help="CNNC_THREADS=1 and CNNC_WORKERS=0 do without worker processes"
+        ) from error
+
+
+def _start(target: str, file: int) -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = Pipe()
     package = Path(__file__).parents[1]
     module, _, function = target.partition(":")

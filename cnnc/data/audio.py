@@ -48,8 +48,8 @@ from cnnc.data.images import (
     require_examples,
     unread_files,
 )
-from cnnc.data.shares import SHARES, given_shares
-from cnnc.data.splits import report_classes, require_classes, split_off_test
+from cnnc.data.shares import SHARES, shares_of
+from cnnc.data.splits import report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
 ITEM = "recording"
@@ -90,14 +90,10 @@ def read(request: Request) -> Dataset:
         request.report(f"{path}: {change} in {count:,} recordings")
     report_classes(request, path, classes, labels)
     everything = Split.of(column, layout.labels).select(decodable)
-    if not layout.given:
-        train, test = split_off_test(request, path, everything, labels)
-        return Dataset("audio", classes, train, test, facts=facts)
     for n, given in layout.given.items():
         if not np.any(shares == n):
             raise bad_file(tree.display_name(given), f"expected {SHARES[n]} recordings, found none")
-    train, validation, test = given_shares(request, path, classes, everything, labels, shares)
-    return Dataset("audio", classes, train, test, facts=facts, validation=validation)
+    return shares_of(request, path, classes, everything, labels, shares).data_set("audio", classes, facts)
 
 
 def _shape(request: Request) -> Shape | None:
@@ -170,6 +166,11 @@ class RecordingColumn:
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def in_memory(self) -> Samples | None:
+        """All recordings, where they are kept decoded in memory."""
+        return self._decoded
 
     def display_name(self, n: int) -> str:
         """The file of recording `n` in messages."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import first_line, read_bytes
+from cnnc.core.native_messages import without_native_messages
 from cnnc.data.catalog import MAX_RATE
 from cnnc.diagnostics import CnncError
 
@@ -101,12 +103,31 @@ def read_recording(path: Path, rate: int | None, shape: tuple[int, int | None]) 
     return samples[None], f"{path}: {', '.join(changes)}" if changes else ""
 
 
+_SILENT = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM")
+"""How the formats begin whose readers print nothing; other content is tried as MP3."""
+
+
+def _without_messages(data: bytes) -> AbstractContextManager[None]:
+    return nullcontext() if data.startswith(_SILENT) else without_native_messages()
+
+
+class _Content(io.BytesIO):
+    """The content of a file for soundfile, whose library may seek to before its start in a damaged one: the position then stays.
+
+    An exception would not reach the caller, but be printed with a traceback.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: len(self.getbuffer())}[whence]
+        return super().seek(start + offset) if start + offset >= 0 else self.tell()
+
+
 def recording_facts(data: bytes) -> RecordingFacts:
     """What the header of a file says. Raises NotRecording."""
     import soundfile
 
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _without_messages(data), soundfile.SoundFile(_Content(data)) as file:
             return _facts(file)
     except NotRecording:
         raise
@@ -125,7 +146,7 @@ def decode_recording(data: bytes, rate: int, shape: tuple[int, int | None]) -> t
 
     channels, length = shape
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _without_messages(data), soundfile.SoundFile(_Content(data)) as file:
             facts = _facts(file)
             needed = facts.frames
             if length is not None:

@@ -26,6 +26,7 @@ from cnnc.core.files import first_line, open_file, reason
 from cnnc.data import Report, fetch, images
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, ReadFacts, Split
+from cnnc.data.download import RemoteFile
 from cnnc.data.file_tree import FileTree, bad_file, open_tree
 from cnnc.data.image_column import decode_all
 from cnnc.data.image_file import require_pillow
@@ -34,7 +35,7 @@ from cnnc.diagnostics import CnncError
 FILES = fetch.DataFiles(
     name="cifar10",
     files=(
-        fetch.RemoteFile(
+        RemoteFile(
             "cifar-10-binary.tar.gz", 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
         ),
     ),

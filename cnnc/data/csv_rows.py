@@ -4,6 +4,8 @@ In: the lines of a file. Out: `TableRow`s. Cells are separated by commas, semico
 among those of the first line outside its quotes: tab, semicolon, comma; or by what a line `sep=;` before it declares.
 
     csv_rows("a.csv", ['label,text', 'good,"fine, and funny"'])[1].cells    # ['good', 'fine, and funny']
+
+`separator_of`, `declared_separator` and `unquoted` serve readers whose cells do not reach over lines, and which read line by line.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import NamedTuple
 
 from cnnc.data.file_tree import bad_file
 
-_SEPARATOR_LINE = re.compile(r"sep=([;,\t])\s*", re.IGNORECASE)  # as spreadsheet programs write it
+_SEPARATOR_LINE = re.compile(r" *sep=([;,\t])\s*", re.IGNORECASE)  # as spreadsheet programs write it
+_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
 
 
 class TableRow(NamedTuple):
@@ -28,10 +31,11 @@ class TableRow(NamedTuple):
 def csv_rows(source: str, lines: Sequence[str]) -> list[TableRow]:
     """The rows that are not blank; `source` names the file in errors. Raises CnncError E602."""
     first = next((n for n, line in enumerate(lines) if line.strip()), 0)
-    declared = _SEPARATOR_LINE.fullmatch(lines[first]) if lines else None
-    if declared is not None:
+    separator = declared_separator(lines[first]) if lines else ""
+    if separator:
         first += 1
-    separator = declared[1] if declared is not None else _separator(lines[first : first + 1])
+    else:
+        separator = separator_of("".join(lines[first : first + 1]))
     reader = csv.reader(lines[first:], delimiter=separator, skipinitialspace=True, strict=True)
     try:
         rows = [TableRow(first + reader.line_num, [_on_one_line(cell) for cell in cells]) for cells in reader]
@@ -45,6 +49,19 @@ def _on_one_line(cell: str) -> str:
     return re.sub(r"\s*[\n\r\t\v\f]\s*", " ", cell.strip())
 
 
-def _separator(lines: Sequence[str]) -> str:
-    unquoted = re.sub(r'"[^"]*"', "", "".join(lines))
-    return next((mark for mark in "\t;," if mark in unquoted), ",")
+def declared_separator(line: str) -> str:
+    """The separator that a line `sep=;` before a table declares; "" for any other line."""
+    declared = _SEPARATOR_LINE.fullmatch(line)
+    return declared[1] if declared is not None else ""
+
+
+def separator_of(line: str) -> str:
+    """The separator of the cells of a line: the first of tab, semicolon and comma that it has outside its quotes."""
+    outside_quotes = re.sub(r'"[^"]*"', "", line)
+    return next((mark for mark in "\t;," if mark in outside_quotes), ",")
+
+
+def unquoted(cell: str) -> str:
+    """The content of a cell in quotes; any other cell as it is."""
+    quoted = _QUOTED.fullmatch(cell)
+    return quoted[1].replace('""', '"') if quoted else cell

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -110,6 +111,11 @@ class SelectedExamples:
     def __getitem__(self, chosen: Any) -> NDArray[Any]:
         return self._column[self._indices[chosen]]
 
+    @property
+    def in_memory(self) -> NDArray[Any] | None:
+        """The examples of the whole column, where it keeps them in memory."""
+        return getattr(self._column, "in_memory", None)
+
     def display_name(self, n: int) -> str:
         """The file of example `n`, "" where examples have no files of their own."""
         return display_name(self._column, int(self._indices[n]))
@@ -128,6 +134,23 @@ def _batches(column: Column, parts: Sequence[Any]) -> Generator[NDArray[Any], No
 
 def _select(column: Column, indices: NDArray[np.int64]) -> Column:
     return column[indices] if isinstance(column, np.ndarray) else SelectedExamples(column, indices)
+
+
+def bytes_in_memory(data: Dataset) -> int:
+    """The bytes that the examples of a data set take in memory; a memory map, and what is decoded when it is read, take none."""
+    splits = [split for split in (data.train, data.test, data.validation) if split is not None]
+    arrays = {id(array): array for s in splits for c in (*s.inputs, *s.targets) for array in _arrays_of(c)}
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _arrays_of(column: Column) -> list[NDArray[Any]]:
+    held = column if isinstance(column, np.ndarray) else getattr(column, "in_memory", None)
+    if not isinstance(held, np.ndarray):
+        return []
+    base = held
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return [] if isinstance(base, np.memmap) or isinstance(base.base, mmap.mmap) else [base]
 
 
 def display_name(column: Column, n: int) -> str:
@@ -157,7 +180,8 @@ class ReadFacts:
 class Dataset:
     """A data set: its name, the names of its classes in the order of their labels, and its splits.
 
-    `validation` is None where the files have no such share: then it is drawn from the training examples.
+    `validation` is None where the files have no such share: then it is drawn from the training examples. `test_is_drawn` says
+    that the files have no test share, and that `test=` of the source sets its size.
     `classes` is empty where targets are not labels. `vocabulary` is empty where inputs are not words; the integer
     i + 2 stands for its word i, 0 for padding, 1 for an unknown word.
     """
@@ -169,6 +193,7 @@ class Dataset:
     vocabulary: tuple[str, ...] = ()
     facts: ReadFacts = ReadFacts()
     validation: Split | None = None
+    test_is_drawn: bool = False
 
 
 def make_split(

@@ -27,7 +27,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cnnc.core.files import write_atomic
+from cnnc.core.file_lock import acquire, release
+from cnnc.core.files import rename_synced, write_atomic
 from cnnc.data.fetch import cache_folder
 from cnnc.data.image_decoder import ImageFiles, Scan, Shape, batches_ahead
 from cnnc.data.image_file import pillow_version
@@ -81,6 +82,7 @@ class CacheEntry:
         self._limit = _limit()
         name = _name(files, keys, shape) if self._limit else ""
         self._pixels, self._facts = (cache_folder("decoded") / f"{name}{end}" for end in (".u8", ".json"))
+        self._part = self._pixels.with_suffix(f"{_PART}{os.getpid()}")
         self._file: BinaryIO | None = None
 
     def load(self) -> tuple[Scan, PixelFile | None] | None:
@@ -105,8 +107,9 @@ class CacheEntry:
         if self._limit:
             with suppress(OSError):
                 self._pixels.parent.mkdir(parents=True, exist_ok=True)
+                _remove_abandoned(self._pixels.parent)
                 if _make_room(self._pixels.parent, prod(self._shape), self._limit):
-                    self._file = self._pixels.with_suffix(f"{_PART}{os.getpid()}").open("wb")
+                    self._file = os.fdopen(acquire(self._part)[0], "wb")
         return self
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
@@ -121,8 +124,9 @@ class CacheEntry:
         """Keeps what was found, and the pixels that were added."""
         with suppress(OSError, CnncError):
             if self._file is not None:
+                self._file.flush()
+                rename_synced(self._part, self._pixels)
                 self._file.close()
-                os.replace(self._file.name, self._pixels)
                 self._file = None
             if self._limit:
                 write_atomic(self._facts, json.dumps(scan.as_dict()).encode())
@@ -135,7 +139,7 @@ class CacheEntry:
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
-            Path(self._file.name).unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
             self._file = None
 
 
@@ -175,6 +179,17 @@ def _limit() -> int:
         return (shutil.disk_usage(existing).free + sum(size for _, size, _ in _entries(folder))) // FREE_FRACTION
     except OSError:
         return 0
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Deletes the pixels that killed processes had begun to write: nobody holds their locks."""
+    for path in folder.glob(f"*{_PART}*"):
+        with suppress(OSError):
+            file, is_locked = acquire(path)
+            if is_locked:
+                release(file, path)
+            else:  # the file system has no locks
+                os.close(file)
 
 
 def _name(files: ImageFiles, keys: Sequence[Any], shape: Shape) -> str:

@@ -100,7 +100,7 @@ class _Worker(NamedTuple):
 class Decoders:
     """Worker processes that decode the images of one set of files; they end with `close`, or with this object.
 
-    A thread per worker sends it a request, waits for the reply, and takes the next request.
+    Raises CnncError E904 where no process can be started, E912 where one has died at once. A thread per worker sends it a request, waits for the reply, and takes the next request.
     """
 
     def __init__(self, files: ImageFiles, shape: Shape, workers: int) -> None:
@@ -113,7 +113,11 @@ class Decoders:
         for _ in range(workers):
             worker = _Worker(*start_worker("cnnc.data.decode_worker:work", self._file))
             self._workers.append(worker)
-            worker.pipe.send(DecodeSetup(files, shape))
+            try:
+                worker.pipe.send(DecodeSetup(files, shape))
+            except OSError as error:
+                self._end()
+                raise _worker_died() from error
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoders")
 

@@ -2,51 +2,24 @@
 
 In: `DataFiles` (names, sizes, SHA-256 checksums and mirrors), and the folder given with `--data`, if any. Out: the paths
 of the files, in order. A given folder is the only one searched. Otherwise the folder CNNC_DATA is searched, then the
-user's cache, into which missing files are downloaded. A download is compared with its checksum before it gets its name
-in the cache; a file found on the disk is used as it is. Only the cache is written to. Every failure is one E603 whose
-help says what to do.
+user's cache, into which `download` puts missing files; a file found on the disk is used as it is. With CNNC_OFFLINE or
+`--offline` nothing is downloaded. Only the cache is written to. Every failure is one E603 whose help says what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, cast
-from urllib.parse import urlsplit
 
-from cnnc.core.files import make_folder, write_atomic
+from cnnc.core import offline
+from cnnc.core.files import make_folder
 from cnnc.data import Report
+from cnnc.data.download import DownloadError, RemoteFile, download
 from cnnc.diagnostics import CnncError
 
 VARIABLE = "CNNC_DATA"
 """The environment variable that names the folder of data sets."""
-
-TIMEOUT = 10.0
-"""Seconds to wait for an answer of a mirror."""
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file on the mirrors; `size` is in bytes."""
-
-    name: str
-    size: int
-    sha256: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names it may have on the disk: with and without `.gz`; `train-images.idx3-ubyte`, as some archivers write
-        it for `train-images-idx3-ubyte`; and inside a folder of either name."""
-        plain = self.name.removesuffix(".gz")
-        dotted = plain.replace("-idx", ".idx")
-        files = dict.fromkeys((self.name, plain, f"{dotted}.gz" if plain != self.name else dotted, dotted))
-        inside = (f"{folder}/{file}" for folder in dict.fromkeys((plain, dotted)) for file in files)
-        return (*files, *inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +39,8 @@ class DataFiles:
         return (root, *(root / name for name in (self.name, *self.aliases)))
 
 
-class _MirrorError(Exception):
-    """A mirror did not deliver the file; the message says why."""
-
-
 def find_or_fetch(
-    data_files: DataFiles, folder: Path | None, report: Report, download: bool = True
+    data_files: DataFiles, folder: Path | None, report: Report, download_missing: bool = True
 ) -> tuple[Path, ...]:
     """The paths of the files, in order; missing files are downloaded into the cache. Raises CnncError E603, E902."""
     if folder is not None:
@@ -83,7 +52,7 @@ def find_or_fetch(
         paths = find(data_files, searched)
         if paths is not None:
             return paths
-    return fetch_missing(data_files, report, download)
+    return fetch_missing(data_files, report, download_missing)
 
 
 def find(data_files: DataFiles, folder: Path) -> tuple[Path, ...] | None:
@@ -121,8 +90,18 @@ def named_folder() -> Path | None:
     return Path(named)
 
 
+def names(file: RemoteFile) -> tuple[str, ...]:
+    """The names that a file may have on the disk: with and without `.gz`; `train-images.idx3-ubyte`, as some archivers
+    write it for `train-images-idx3-ubyte`; and inside a folder of either name."""
+    plain = file.name.removesuffix(".gz")
+    dotted = plain.replace("-idx", ".idx")
+    files = dict.fromkeys((file.name, plain, f"{dotted}.gz" if plain != file.name else dotted, dotted))
+    inside = (f"{folder}/{name}" for folder in dict.fromkeys((plain, dotted)) for name in files)
+    return (*files, *inside)
+
+
 def _find_one(file: RemoteFile, folder: Path) -> Path | None:
-    return next((folder / name for name in file.names if _is_file(folder / name)), None)
+    return next((folder / name for name in names(file) if _is_file(folder / name)), None)
 
 
 def _is_file(path: Path) -> bool:
@@ -132,87 +111,38 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def fetch_missing(data_files: DataFiles, report: Report, download: bool = True) -> tuple[Path, ...]:
+def fetch_missing(data_files: DataFiles, report: Report, download_missing: bool = True) -> tuple[Path, ...]:
     """Downloads the files that the cache lacks; returns the paths of all. Raises CnncError E603, E902."""
     searched = " or ".join(str(folder) for folder in search_folders(data_files.name))
-    if not download:
+    if not download_missing:
         help = "name the folder that holds it with --data FOLDER or the environment variable CNNC_DATA"
         raise CnncError.of("E603", f"{data_files.name} is not in {searched}", help=help)
-    report(f"{data_files.name} is not in {searched}: downloading it")
     cache = cache_folder(data_files.name)
+    if offline.is_offline():
+        problem = f"{data_files.name} is not in {searched}, and nothing is downloaded offline"
+        raise CnncError.of("E603", problem, help=_manual_instructions(data_files, cache))
+    report(f"{data_files.name} is not in {searched}: downloading it")
     make_folder(cache)
-    paths = []
-    for file in data_files.files:
-        path = _find_one(file, cache)
-        if path is None:
-            path = cache / file.name
-            write_atomic(path, _fetch(data_files, file, cache, report))
-        paths.append(path)
-    return tuple(paths)
+    return tuple(_find_one(file, cache) or _fetch(data_files, file, cache, report) for file in data_files.files)
 
 
-def _fetch(data_files: DataFiles, file: RemoteFile, cache: Path, report: Report) -> bytes:
-    """The content of a file, from the first mirror that delivers it intact. Raises CnncError E603."""
-    failures = []
-    for mirror in data_files.mirrors:
-        host = urlsplit(mirror).hostname
-        report(f"downloading {file.name} ({file.size:,} bytes) from {host}")
-        try:
-            return _fetch_from(mirror + file.name, file)
-        except _MirrorError as failure:
-            failures.append(f"{host}: {failure}")
-    raise CnncError.of(
-        "E603", f"cannot download {file.name} ({'; '.join(failures)})", help=_manual_instructions(data_files, cache)
-    )
-
-
-def _fetch_from(url: str, file: RemoteFile) -> bytes:
-    """The content of a file from one URL, compared with its size and checksum. Raises _MirrorError."""
+def _fetch(data_files: DataFiles, file: RemoteFile, cache: Path, report: Report) -> Path:
+    """Downloads a file into the cache. Raises CnncError E603, E902."""
     try:
-        with open_url(url) as response:
-            data = response.read(file.size + 1)
-    except (OSError, HTTPException) as error:
-        raise _MirrorError(_reason(error)) from error
-    if len(data) != file.size:
-        received = "more" if len(data) > file.size else f"{len(data):,}"
-        raise _MirrorError(f"expected {file.size:,} bytes, received {received}")
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != file.sha256:
-        raise _MirrorError(f"expected SHA-256 {file.sha256}, received {digest}")
-    return data
-
-
-def open_url(url: str) -> IO[bytes]:
-    """Opens an https URL; other schemes are refused, in redirections too. Raises OSError, HTTPException."""
-    director = urllib.request.OpenerDirector()
-    for handler in (  # without handlers, http, ftp, file and data are unknown schemes
-        urllib.request.ProxyHandler(),
-        urllib.request.UnknownHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        director.add_handler(handler)
-    return cast(IO[bytes], director.open(url, timeout=TIMEOUT))
-
-
-def _reason(error: OSError | HTTPException) -> str:
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP status {error.code}"
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror.lower()
-    return str(cause) or type(cause).__name__
+        return download(file, data_files.mirrors, cache, report)
+    except DownloadError as failure:
+        help = _manual_instructions(data_files, cache)
+        raise CnncError.of("E603", f"cannot download {file.name} ({failure})", help=help) from failure
 
 
 def _manual_instructions(data_files: DataFiles, cache: Path) -> str:
-    names = ", ".join(file.name for file in data_files.files)
+    """How to get the files that the cache lacks on another machine."""
+    missing = [file for file in data_files.files if _find_one(file, cache) is None]
+    listed = "; ".join(f"{file.name} ({file.size:,} bytes, SHA-256 {file.sha256})" for file in missing)
     return (
-        f"download {names} from {' or '.join(data_files.mirrors)} into {cache}, "
-        f"or into another folder and name it with --data FOLDER or the environment variable {VARIABLE}"
+        f"download {listed} from {' or '.join(data_files.mirrors)} into {cache}, "
+        f"or into another folder with all files of {data_files.name} and name it with --data FOLDER "
+        f"or the environment variable {VARIABLE}"
     )
 
 

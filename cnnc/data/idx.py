@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import open_file, read_error
+from cnnc.core.limits import require_memory_limit
 from cnnc.data.catalog import DataFacts
 from cnnc.data.dataset import Split, make_split
 from cnnc.diagnostics import CnncError
@@ -85,6 +86,7 @@ def _decode(read: _Read, name: str, dimensions: int | None) -> NDArray[np.uint8]
     sizes = "x".join(f"{size}" for size in shape)
     if expected > MAX_VALUES:
         raise _bad_file(name, f"expected at most {MAX_VALUES:,} values, found a header of {sizes}")
+    require_memory_limit(expected, name)
     values = _read_at_most(read, expected + 1)
     if len(values) < expected:
         raise _bad_file(name, f"expected {expected:,} values ({sizes}), found {len(values):,}: the file is truncated")

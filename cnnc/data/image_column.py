@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.limits import most_memory
 from cnnc.core.process_memory import free_memory
 from cnnc.data.decoded_cache import CacheEntry, PixelFile
 from cnnc.data.decoders import Decoded, Decoders, processes_of_this_machine, worker_count
@@ -38,7 +39,9 @@ _CHUNK = 256
 
 def largest_in_memory() -> int:
     """The most bytes of decoded images that stay in memory; processes that torchrun starts on this machine share it."""
-    return max(KEPT_AT_LEAST, free_memory() // KEPT_FRACTION // processes_of_this_machine())
+    most = max(KEPT_AT_LEAST, free_memory() // KEPT_FRACTION // processes_of_this_machine())
+    limit = most_memory()
+    return most if limit is None else min(most, limit.value // KEPT_FRACTION)
 
 
 class ImageColumn:
@@ -55,9 +58,9 @@ class ImageColumn:
         self.dtype = np.dtype(np.uint8)
 
     @property
-    def in_memory(self) -> bool:
-        """Whether all images are kept decoded in memory."""
-        return isinstance(self._decoded, np.ndarray)
+    def in_memory(self) -> NDArray[np.uint8] | None:
+        """All images, where they are kept decoded in memory."""
+        return self._decoded if isinstance(self._decoded, np.ndarray) else None
 
     def __len__(self) -> int:
         return len(self._keys)

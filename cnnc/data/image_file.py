@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import read_bytes, write_atomic
+from cnnc.core.native_messages import without_native_messages
 from cnnc.diagnostics import CnncError
 
 if TYPE_CHECKING:
@@ -281,9 +282,12 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """The formats that the installed Pillow supports."""
+    """The formats that the installed Pillow supports. From then on Pillow's log messages about damaged files are not printed."""
+    import logging
+
     from PIL import Image
 
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -335,7 +339,8 @@ def _open(data: bytes, target_size: tuple[int, int] | None) -> tuple[Image.Image
         if target_size is not None:
             side = 2 * max(target_size)  # rotation may exchange width and height
             image.draft(None, (side, side))
-        image.load()
+        with without_native_messages() if image.format == "TIFF" else nullcontext():
+            image.load()
         if getattr(image, "is_animated", False):
             conversions.append(FIRST_FRAME)
         upright: Image.Image = image

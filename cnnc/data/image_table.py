@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from cnnc.core.listing import listed
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.csv_rows import TableRow, csv_rows
@@ -21,7 +22,7 @@ from cnnc.data.file_finder import FileFinder
 from cnnc.data.file_tree import bad_file
 from cnnc.data.number_format import AmbiguousNumbers, find_number_format
 from cnnc.data.splits import HEADERS, parse_number
-from cnnc.data.table_layout import INDEX_NAMES, ColumnError, column_numbers
+from cnnc.data.table_layout import INDEX_NAMES, ColumnError, are_consecutive, column_numbers
 
 SHARE_HEADERS = ("split", "share", "set", "subset", "partition")
 """Names of a column that says in which share an example is."""
@@ -63,7 +64,7 @@ def read_table(request: Request, source: str, lines: Sequence[str], finder: File
     header = _has_header(rows, finder) if request.header is None else request.header
     names = tuple(cell.strip() for cell in rows[0].cells) if header else ()
     if header:
-        request.report(f"{source}: the first line is a header: {_listed(names)}")
+        request.report(f"{source}: the first line is a header: {listed(names, _SHOWN)}")
         rows = rows[1:]
     if not rows:
         raise bad_file(source, "expected lines of file names and labels after the header, found none")
@@ -108,8 +109,7 @@ def _is_index(names: Sequence[str], rows: Sequence[TableRow], column: int) -> bo
     """Whether the first column numbers the lines, as pandas writes it."""
     if column or not names or names[0].lower() not in INDEX_NAMES:
         return False
-    numbers = [parse_number(row.cells[0]) for row in rows]
-    return numbers[0] in (0, 1) and all(number == numbers[0] + n for n, number in enumerate(numbers))
+    return are_consecutive([row.cells[0] for row in rows])
 
 
 # ---- columns of inputs
@@ -134,12 +134,12 @@ def _input_columns(
     found = [n for n in _file_columns(names, rows, finder, len(images)) if n not in taken]
     if len(found) != len(images):
         inputs = [request.input_names[n] for n in images]
-        problem = f"the network takes {len(inputs)} image{'s' * (len(inputs) != 1)} ({_listed(inputs)}); "
+        problem = f"the network takes {len(inputs)} image{'s' * (len(inputs) != 1)} ({listed(inputs, _SHOWN)}); "
         if not found:
-            problem += f"no column names files in the images, for example {_listed(rows[0].cells)}"
+            problem += f"no column names files in the images, for example {listed(rows[0].cells, _SHOWN)}"
         else:
             problem += f"{len(found)} column{'s name' if len(found) != 1 else ' names'} files: "
-            problem += _listed([names[n] if names else f"column {n + 1}" for n in found])
+            problem += listed([names[n] if names else f"column {n + 1}" for n in found], _SHOWN)
         help = f"name the columns of files in the first line as the inputs are named: {', '.join(inputs)}"
         raise bad_file(source, problem, help if found else "name the files as they are in the folder of images")
     return dict(zip(images, found, strict=True)), numbers
@@ -198,7 +198,7 @@ def _target_columns(request: Request, table: ImageTable, others: Sequence[int]) 
     if len(wanted) != size:
         assert request.output is not None
         message = f"the output is {format_shape(request.output.shape)}, and {len(wanted)} columns hold numbers: "
-        raise bad_file(table.source, message + _listed(map(table.name, wanted)), _help(table, wanted[:size]))
+        raise bad_file(table.source, message + listed(map(table.name, wanted), _SHOWN), _help(table, wanted[:size]))
     return tuple(wanted)
 
 
@@ -208,9 +208,9 @@ def _label_columns(request: Request, table: ImageTable, others: Sequence[int]) -
     if len(others) == 1 or named:
         return (named[0] if named else others[0],)
     if len(others) == request.classes and is_one_hot(table.rows, others):
-        request.report(f"{table.source}: a column of 0 and 1 for each class: {_listed(map(table.name, others))}")
+        request.report(f"{table.source}: a column of 0 and 1 for each class: {listed(map(table.name, others), _SHOWN)}")
         return tuple(others)
-    message = f"expected one column of labels, found {len(others)}: {_listed(map(table.name, others))}"
+    message = f"expected one column of labels, found {len(others)}: {listed(map(table.name, others), _SHOWN)}"
     raise bad_file(table.source, message, _help(table, others[:1]))
 
 
@@ -237,8 +237,3 @@ def _help(table: ImageTable, columns: Sequence[int]) -> str:
         if len(named) == 1
         else (f"name the columns in `data`: label=[{', '.join(named)}]" if named else "")
     )
-
-
-def _listed(items: Iterable[str]) -> str:
-    shown = list(items)
-    return ", ".join(shown[:_SHOWN]) + (f", and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.listing import listed
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, ReadFacts, Split
@@ -32,8 +33,8 @@ from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
 from cnnc.data.image_decoder import Scan, Shape, ruled_files
 from cnnc.data.image_file import FROM_16_BITS, FROM_FLOATS, FROM_FRACTIONS, require_pillow
-from cnnc.data.shares import SHARES, TRAINING, given_shares, named_shares, share_of
-from cnnc.data.splits import report_classes, require_classes, split_off_test
+from cnnc.data.shares import SHARES, TRAINING, named_shares, share_of, shares_of
+from cnnc.data.splits import report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
 _SHOWN = 3
@@ -71,14 +72,11 @@ def read(request: Request) -> Dataset:
         classes = ()
     all_images = Split((images,), (layout.labels,) if classes else ()).select(decodable)
     facts = read_facts(path, layout.names, scan, unread_files(tree, layout))
-    if not layout.given:
-        train, test = split_off_test(request, path, all_images, labels if classes else None)
-        return Dataset("images", classes, train, test, facts=facts)
     for n, given in layout.given.items():
         if not np.any(shares == n):
             raise bad_file(tree.display_name(given), f"expected {SHARES[n]} images, found none")
-    train, validation, test = given_shares(request, path, classes, all_images, labels if classes else None, shares)
-    return Dataset("images", classes, train, test, facts=facts, validation=validation)
+    divided = shares_of(request, path, classes, all_images, labels if classes else None, shares)
+    return divided.data_set("images", classes, facts)
 
 
 def image_files(request: Request) -> tuple[FileTree, tuple[str, ...]]:
@@ -289,9 +287,8 @@ def read_facts(source: object, names: Sequence[str], scan: Scan, unread: Sequenc
 def report_skipped(request: Request, path: object, names: Sequence[str], skipped: Mapping[int, str]) -> None:
     """Reports the files that are no examples, by their indices, with the reasons."""
     if skipped:
-        named = [f"{names[n]} ({skipped[n]})" for n in sorted(skipped)[:_SHOWN]]
-        more = f", and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
-        request.report(f"{path}: skipped {len(skipped):,} of {len(names):,} files: {', '.join(named)}{more}")
+        shown = listed((f"{names[n]} ({skipped[n]})" for n in sorted(skipped)), _SHOWN)
+        request.report(f"{path}: skipped {len(skipped):,} of {len(names):,} files: {shown}")
 
 
 def report_conversions(request: Request, path: object, scan: Scan, shape: Shape) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import read_bytes
+from cnnc.core.listing import listed
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
@@ -199,9 +200,8 @@ def _skipped_lines(table: ImageTable, lines: _Lines, images: dict[int, _LoadedIm
 
 def _report_skipped(request: Request, table: ImageTable, skipped: dict[int, str]) -> None:
     if skipped:
-        shown = "; ".join(f"line {table.rows[n].line}: {reason}" for n, reason in list(skipped.items())[:_SHOWN])
-        more = f"; and {len(skipped) - _SHOWN:,} more" if len(skipped) > _SHOWN else ""
-        request.report(f"{table.source}: skipped {len(skipped):,} of {len(table.rows):,} lines: {shown}{more}")
+        shown = listed((f"line {table.rows[n].line}: {reason}" for n, reason in skipped.items()), _SHOWN, "; ")
+        request.report(f"{table.source}: skipped {len(skipped):,} of {len(table.rows):,} lines: {shown}")
 
 
 def _facts(

@@ -6,12 +6,14 @@ line of more than `MAX_BYTES` bytes, is an E602 that names file and line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
 from cnnc.core.files import open_file, reason
+from cnnc.core.limits import require_memory_limit
 from cnnc.data.file_tree import bad_file
 
 MAX_BYTES = 2**24
@@ -30,6 +32,7 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Each line with its number, from 1; a byte-order mark is skipped. Raises CnncError E602."""
     try:
         with open_file(path) as file:
+            require_memory_limit(os.fstat(file.fileno()).st_size, str(path))
             number = 0
             while line := file.readline(MAX_BYTES + 1):
                 number += 1

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.listing import listed
 from cnnc.core.tensor import format_shape
 from cnnc.data import Request
 from cnnc.data.beside_images import find_beside, name_within
@@ -27,10 +28,10 @@ from cnnc.data.dataset import Dataset, SelectedExamples, Split, display_name
 from cnnc.data.file_finder import without_suffix
 from cnnc.data.file_tree import FileTree, bad_file, locate, open_tree
 from cnnc.data.image_column import load_images
-from cnnc.data.image_decoder import Scan, Shape, ruled_files
-from cnnc.data.image_file import require_pillow
+from cnnc.data.image_decoder import LARGEST, Scan, Shape, ignore_pillow_warnings, ruled_files
+from cnnc.data.image_file import NotAnImage, require_pillow
 from cnnc.data.images import REPORT_FROM, image_shape, read_facts, report_conversions, report_skipped
-from cnnc.data.mask_file import MaskFiles, most_common_colours
+from cnnc.data.mask_file import MaskFiles, NotAMask, most_common_colours
 from cnnc.data.shares import image_dataset, share_numbers_of
 from cnnc.diagnostics import CnncError
 
@@ -74,7 +75,7 @@ def read(request: Request) -> Dataset:
     images, image_scan = load_images(ruled_files(tree, request), pairs.images, shape)
     files = MaskFiles(masks, request.colours, request.ignore)
     label_maps, mask_scan = load_images(files, pairs.masks, mask_shape)
-    _require_masks(files, pairs.masks, mask_scan)
+    _require_masks(files, pairs.masks, mask_shape, mask_scan)
     good = np.setdiff1d(np.arange(len(pairs.images)), [*image_scan.skipped, *mask_scan.skipped])
     if not len(good):
         reason = next(iter({**image_scan.skipped, **mask_scan.skipped}.values()))
@@ -234,8 +235,7 @@ def _report_unpaired(request: Request, source: str, pairs: _Pairs) -> None:
     for alone, kind, other in ((pairs.images_alone, "image", "mask"), (pairs.masks_alone, "mask", "image")):
         if alone:
             what = f"{kind}{'s' * (len(alone) > 1)} without {other}"
-            shown = ", ".join(alone[:_SHOWN]) + (f", and {len(alone) - _SHOWN:,} more" if len(alone) > _SHOWN else "")
-            request.report(f"{source}: not read: {len(alone):,} {what}: {shown}")
+            request.report(f"{source}: not read: {len(alone):,} {what}: {listed(alone, _SHOWN)}")
 
 
 def _shares(names: Sequence[str]) -> NDArray[np.int64] | None:
@@ -247,15 +247,16 @@ def _shares(names: Sequence[str]) -> NDArray[np.int64] | None:
 # ---- what masks hold
 
 
-_PROBLEMS = ("it is coloured", "pixels have a colour that", "it holds fractions", "it holds the number")
-"""How the messages of `NotAMask` begin, or go on after a number."""
-
-
-def _require_masks(files: MaskFiles, names: Sequence[str], scan: Scan) -> None:
+def _require_masks(files: MaskFiles, names: Sequence[str], shape: Shape, scan: Scan) -> None:
     """Raises CnncError E602 for the first image that is readable and not a mask."""
-    for n, reason in sorted(scan.skipped.items()):
-        if any(problem in reason for problem in _PROBLEMS):
-            raise bad_file(files.display_name(names[n]), reason, _help(files, names, n))
+    for n in sorted(scan.skipped):
+        try:
+            with ignore_pillow_warnings():
+                files.decode(files.read(names[n], LARGEST), shape)
+        except NotAMask as error:
+            raise bad_file(files.display_name(names[n]), str(error), _help(files, names, n)) from error
+        except (NotAnImage, CnncError):
+            continue
 
 
 def _help(files: MaskFiles, names: Sequence[str], first: int) -> str:
@@ -302,8 +303,7 @@ def _bad_label(
 ) -> CnncError:
     """The E602 for labels that are no class of the network."""
     where = next((display_name(masks, n) for n in range(len(masks)) if (masks[n] == values[0]).any()), source)
-    shown = ", ".join(map(str, values[:8])) + (", ..." if len(values) > 8 else "")
-    message = f"found the label{'s' * (len(values) > 1)} {shown}; "
+    message = f"found the label{'s' * (len(values) > 1)} {listed(map(str, values), 8)}; "
     if not request.classes:
         return bad_file(where, f"{message}a loss on values takes masks of 0 and 1, or of 0 and 255")
     message += f"the network's output has {classes} classes, from 0"

@@ -11,6 +11,7 @@ from pathlib import Path
 from cnnc.data import Report, fetch
 from cnnc.data.catalog import KNOWN
 from cnnc.data.dataset import Dataset, ReadFacts
+from cnnc.data.download import RemoteFile
 from cnnc.data.idx import read_split
 
 # The checksums are those of the archives on the mirrors. An archive that was compressed again has another checksum but
@@ -19,16 +20,16 @@ FILES = fetch.DataFiles(
     name="mnist",
     aliases=("MNIST", "MNIST/raw"),  # as torchvision unpacks it
     files=(
-        fetch.RemoteFile(
+        RemoteFile(
             "train-images-idx3-ubyte.gz", 9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
         ),
-        fetch.RemoteFile(
+        RemoteFile(
             "train-labels-idx1-ubyte.gz", 28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
         ),
-        fetch.RemoteFile(
+        RemoteFile(
             "t10k-images-idx3-ubyte.gz", 1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
         ),
-        fetch.RemoteFile(
+        RemoteFile(
             "t10k-labels-idx1-ubyte.gz", 4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
         ),
     ),

@@ -114,7 +114,7 @@ def data_of(
         train, test = split_off_test(request, path, train, labels)
         if validation is not None:
             request.report(f"{path}: {len(validation):,} validation examples")
-        return Dataset(name, classes, train, test, facts=facts, validation=validation)
+        return Dataset(name, classes, train, test, facts=facts, validation=validation, test_is_drawn=True)
     data = Dataset(name, classes, train, test, facts=facts, validation=validation)
     report_split(request, path, data)
     if labels is not None:
@@ -318,6 +318,7 @@ class ConvertedColumn:
         self._column_type = column_type
         self.shape = (len(values), *column_type.shape)
         self.dtype = np.dtype(column_type.dtype)
+        self.in_memory = values
 
     def __len__(self) -> int:
         return len(self._values)

@@ -26,20 +26,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import reason
+from cnnc.core.listing import listed
 from cnnc.core.tensor import format_shape
 from cnnc.data import Report, Request, ignore_report
+from cnnc.data.csv_rows import declared_separator, separator_of, unquoted
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines
 from cnnc.data.number_format import AmbiguousNumbers, find_number_format
-from cnnc.data.shares import SHARES, TRAINING, given_shares, share_of
-from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes, split_off_test
+from cnnc.data.shares import SHARES, TRAINING, share_of, shares_of
+from cnnc.data.splits import class_indices_of, parse_number, report_classes, require_classes
 from cnnc.data.table_layout import (
-    NOTHING_WANTED,
+    NOTHING_DECLARED,
     SAMPLE,
     ColumnError,
+    DeclaredColumns,
     TableLayout,
-    Wanted,
     find_layout,
     find_unlabelled,
     has_names,
@@ -49,7 +51,6 @@ from cnnc.data.table_layout import (
 )
 from cnnc.diagnostics import CnncError
 
-_SEPARATOR_LINE = re.compile(r"sep=([;,\t])", re.IGNORECASE)  # as spreadsheet programs write it
 _SUFFIXES = (".csv", ".tsv", ".txt")
 _SHOWN = 3
 _LARGEST = float(np.finfo(np.float32).max)
@@ -65,7 +66,7 @@ def read(request: Request) -> Dataset:
     shape = _shape(request)
     files, unread = _files(path) if path.is_dir() else ({TRAINING: path}, ())
     if unread:
-        request.report(f"{path}: not read: {', '.join(unread[:_SHOWN])}" + (", ..." if len(unread) > _SHOWN else ""))
+        request.report(f"{path}: not read: {listed(unread, _SHOWN)}")
     table = _Table(math.prod(shape) if shape else 0)
     for share, file in files.items():
         table.read(file, request, SHARES.index(share))
@@ -84,11 +85,8 @@ def read(request: Request) -> Dataset:
     examples = Split((series,), () if targets is None else (targets,))
     labels = targets if classes else None
     facts = ReadFacts(str(path), unread)
-    if len(files) > 1:
-        train, validation, test = given_shares(request, path, classes, examples, labels, np.array(table.shares))
-        return Dataset("series", classes, train, test, facts=facts, validation=validation)
-    train, test = split_off_test(request, path, examples, labels)
-    return Dataset("series", classes, train, test, facts=facts)
+    shares = shares_of(request, path, classes, examples, labels, np.array(table.shares))
+    return shares.data_set("series", classes, facts)
 
 
 class _Table:
@@ -195,15 +193,15 @@ def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, list
 
 def _layout(path: Path, request: Request, sample: list[list[str]], length: int) -> TableLayout:
     """The layout of a table as the source says, or as it looks. Raises CnncError E602."""
-    wanted = Wanted(request.label, request.index, request.header)
-    if len(sample[0]) == 1 and wanted == NOTHING_WANTED:
+    declared = DeclaredColumns(request.label, request.index, request.header)
+    if len(sample[0]) == 1 and declared == NOTHING_DECLARED:
         return TableLayout(False, 0)
     if request.inputs and not (request.classes or request.target_values or request.label):
-        unlabelled = find_unlabelled(sample, length, wanted)  # an autoencoder needs no labels
+        unlabelled = find_unlabelled(sample, length, declared)  # an autoencoder needs no labels
         if unlabelled is not None and not unlabelled.has_label:
             return unlabelled
     try:
-        layout = find_layout(sample, length, request.classes, wanted, request.target_values)
+        layout = find_layout(sample, length, request.classes, declared, request.target_values)
     except ColumnError as error:
         raise bad_file(path, str(error), error.help) from error
     if max(layout.not_values, default=0) >= len(sample[0]):
@@ -225,7 +223,7 @@ def _require_labels(path: Path, request: Request, sample: list[list[str]], layou
         return
     found = f"found {len(set(column)):,} different fractional numbers"
     values = "values to predict, instead of classes, need `loss mse`"
-    if layout.is_told:
+    if layout.is_declared:
         name = layout.name(layout.label, sample[0])
         raise bad_file(path, f"expected labels in column {name}, {found}", values)
     message = f"expected labels in the first or last column, {found}"
@@ -233,11 +231,15 @@ def _require_labels(path: Path, request: Request, sample: list[list[str]], layou
 
 
 def read_unlabelled(
-    path: Path, length: int, report: Report = ignore_report, wanted: Wanted = NOTHING_WANTED, decimal: str | None = None
+    path: Path,
+    length: int,
+    report: Report = ignore_report,
+    declared: DeclaredColumns = NOTHING_DECLARED,
+    decimal: str | None = None,
 ) -> NDArray[np.float32]:
     """The series of a file without their labels, (N, length), for prediction.
 
-    A length of 0 means that of the first line, whose first cell is a label if it is not a number. `wanted` and `decimal` are what
+    A length of 0 means that of the first line, whose first cell is a label if it is not a number. `declared` and `decimal` are what
     the source says of the table that the network was trained on. `report` receives what is not as documented, such as a header of
     numbers. Raises CnncError E602.
     """
@@ -247,7 +249,7 @@ def read_unlabelled(
         raise bad_file(path, "expected series, found none")
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
     columns = max(map(len, sample))
-    layout = _unlabelled_layout(sample, columns, length, wanted)
+    layout = _unlabelled_layout(sample, columns, length, declared)
     if len(sample) == 1:  # nothing follows that it could be the header of
         layout = layout._replace(header=False)
     for finding in layout.findings(sample[0]):
@@ -263,11 +265,11 @@ def read_unlabelled(
     return np.array(rows, np.float32)
 
 
-def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, wanted: Wanted) -> TableLayout:
+def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, declared: DeclaredColumns) -> TableLayout:
     """The layout of a table for prediction."""
     labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
-    if len(sample[0]) == columns and (wanted != NOTHING_WANTED or columns > length):
-        layout = find_unlabelled(labelled, length, wanted)
+    if len(sample[0]) == columns and (declared != NOTHING_DECLARED or columns > length):
+        layout = find_unlabelled(labelled, length, declared)
         if layout is not None:
             return layout
     return find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
@@ -297,35 +299,23 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     for line, text in read_lines(path):
         if not text.strip():
             continue
-        declared = _SEPARATOR_LINE.fullmatch(text.strip(" ")) if not separator else None
-        if declared is not None:
-            separator = declared[1]
-            continue
-        separator = separator or next((mark for mark in "\t;," if mark in _outside_quotes(text)), ",")
+        if not separator:
+            separator = declared_separator(text)
+            if separator:
+                continue
+            separator = separator_of(text)
         if '"' not in text:
             yield line, [cell.strip() for cell in text.split(separator)]
             continue
         if text.count('"') % 2:
             raise bad_file(f"{path}:{line}", "the quotes of a cell do not end in its line")
-        yield line, [_unquoted(cell) for cell in _cells_of(separator).findall(text + separator)]
-
-
-def _outside_quotes(text: str) -> str:
-    """The line without its quoted cells."""
-    return re.sub(r'"[^"]*"', "", text)
+        yield line, [unquoted(cell).strip() for cell in _cells_of(separator).findall(text + separator)]
 
 
 @cache
 def _cells_of(separator: str) -> re.Pattern[str]:
     """Matches each cell of a line that ends in a separator; inside quotes a separator is part of the cell."""
     return re.compile(rf'((?:[^{separator}"]|"[^"]*")*){separator}')
-
-
-def _unquoted(cell: str) -> str:
-    cell = cell.strip()
-    if len(cell) > 1 and cell[0] == cell[-1] == '"':
-        return cell[1:-1].strip().replace('""', '"')
-    return cell
 
 
 def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]) -> str:
@@ -339,7 +329,7 @@ def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]
         return "write decimals with a point"
     if parse_number(cell) is not None:
         return ""
-    if position == len(cells) - 1 and not layout.is_told:
+    if position == len(cells) - 1 and not layout.is_declared:
         return "the label comes first, before the values; `label=last` names another column"
     return f"leave a column that holds no numbers out with `index={layout.name(position, first)}`"
 

@@ -37,8 +37,8 @@ from cnnc.data.images import (
     report_skipped,
 )
 from cnnc.data.shard_index import HELP, Label, ShardFiles, ShardKeys, index_shards
-from cnnc.data.shares import SHARES, TRAINING, given_shares, named_shares, share_of
-from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
+from cnnc.data.shares import SHARES, TRAINING, named_shares, share_of, shares_of
+from cnnc.data.splits import class_indices_of, report_classes, require_classes
 from cnnc.diagnostics import CnncError
 
 _MOST_SHARDS = 100_000
@@ -73,13 +73,10 @@ def read(request: Request) -> Dataset:
     all_images = Split.of(images, labels).select(good)
     share_numbers = np.array([SHARES.index(share) for share in shares])[index.keys.shards][good]
     facts = read_facts(source, names, scan, [f"{count:,} .{suffix}" for suffix, count in sorted(index.unread.items())])
-    if not share_numbers.any():
-        train, test = split_off_test(request, source, all_images, labels[good])
-        return Dataset("shards", classes, train, test, facts=facts)
     if share_numbers.all():
         raise bad_file(source, "expected training images, found none")
-    train, validation, test = given_shares(request, source, classes, all_images, labels[good], share_numbers)
-    return Dataset("shards", classes, train, test, facts=facts, validation=validation)
+    divided = shares_of(request, source, classes, all_images, labels[good], share_numbers)
+    return divided.data_set("shards", classes, facts)
 
 
 def image_files(request: Request) -> tuple[ShardFiles, ShardKeys]:

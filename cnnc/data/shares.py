@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.listing import listed
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file
@@ -34,6 +35,19 @@ class Shares(NamedTuple):
     train: Split
     validation: Split | None
     test: Split
+    test_is_drawn: bool
+
+    def data_set(self, name: str, classes: tuple[str, ...], facts: ReadFacts) -> Dataset:
+        """The data set of these shares."""
+        return Dataset(
+            name,
+            classes,
+            self.train,
+            self.test,
+            facts=facts,
+            validation=self.validation,
+            test_is_drawn=self.test_is_drawn,
+        )
 
 
 def share_of(name: str) -> str | None:
@@ -51,7 +65,26 @@ def named_shares(names: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def given_shares(
+def shares_of(
+    request: Request,
+    source: object,
+    classes: Sequence[str],
+    examples: Split,
+    labels: NDArray[np.int64] | None,
+    share_numbers: NDArray[np.int64] | None,
+) -> Shares:
+    """The shares of examples, where `share_numbers` (N,) are indices into `SHARES`; reported. Raises CnncError E602.
+
+    Without numbers, or where all are those of training, a part of all examples becomes the test share. `labels` (N,) are those
+    of the examples, None where they have no label of their own.
+    """
+    if share_numbers is None or not share_numbers.any():
+        train, test = split_off_test(request, source, examples, labels)
+        return Shares(train, None, test, True)
+    return _given_shares(request, source, classes, examples, labels, share_numbers)
+
+
+def _given_shares(
     request: Request,
     source: object,
     classes: Sequence[str],
@@ -59,10 +92,6 @@ def given_shares(
     labels: NDArray[np.int64] | None,
     share_numbers: NDArray[np.int64],
 ) -> Shares:
-    """The shares of examples, where `share_numbers` (N,) are indices into `SHARES`; reported. Raises CnncError E602.
-
-    `labels` (N,) are those of the examples, None where they have no label of their own.
-    """
     rows = [np.flatnonzero(share_numbers == n) for n in range(len(SHARES))]
     drawn = ""
     if not len(rows[2]):
@@ -76,7 +105,7 @@ def given_shares(
         for name, part in zip(SHARES, rows, strict=True):
             report_missing(request, source, name, classes, labels[part])
     train, validation, test = (examples.select(part) for part in rows)
-    return Shares(train, validation if len(validation) else None, test)
+    return Shares(train, validation if len(validation) else None, test, bool(drawn))
 
 
 def image_dataset(
@@ -89,13 +118,9 @@ def image_dataset(
     facts: ReadFacts,
 ) -> Dataset:
     """The data set of images whose shares are given for each example, or None: then the test share is drawn. Raises CnncError E602."""
-    if share_numbers is None or not share_numbers.any():
-        train, test = split_off_test(request, source, examples, labels)
-        return Dataset("images", classes, train, test, facts=facts)
-    if share_numbers.all():
+    if share_numbers is not None and share_numbers.all():
         raise bad_file(str(source), "expected training examples, found none", "name the share `train` for some of them")
-    shares = given_shares(request, source, classes, examples, labels, share_numbers)
-    return Dataset("images", classes, shares.train, shares.test, facts=facts, validation=shares.validation)
+    return shares_of(request, source, classes, examples, labels, share_numbers).data_set("images", classes, facts)
 
 
 def share_numbers_of(words: Sequence[str]) -> NDArray[np.int64] | None:
@@ -111,5 +136,4 @@ def report_missing(
     counts = np.bincount(labels, minlength=len(classes))
     missing = [name for name, count in zip(classes, counts, strict=False) if not count]
     if missing and len(labels):
-        more = f", and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
-        request.report(f"{source}: the {share} share has no example of {', '.join(missing[:_SHOWN])}{more}")
+        request.report(f"{source}: the {share} share has no example of {listed(missing, _SHOWN)}")

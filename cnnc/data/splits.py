@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from cnnc.core.listing import listed
 from cnnc.core.random_streams import Stream
 from cnnc.data import Request
 from cnnc.data.dataset import Dataset, Split
@@ -60,7 +61,7 @@ def _class_name(value: float) -> str:
 def require_classes(request: Request, classes: Sequence[str], source: object, more_help: str = "") -> None:
     """Raises CnncError E602 if the data do not have as many classes as the network (0 classes: any number)."""
     if request.classes and request.classes != len(classes):
-        names = ", ".join(name[:20] for name in classes[:_SHOWN]) + (", ..." if len(classes) > _SHOWN else "")
+        names = listed((name[:20] for name in classes), _SHOWN)
         count = f"{len(classes)} class{'es' if len(classes) != 1 else ''} ({names})"
         help = (
             f"end with `fc {len(classes)}`"
@@ -113,6 +114,5 @@ def report_split(request: Request, source: object, data: Dataset) -> None:
 def report_classes(request: Request, source: object, classes: Sequence[str], labels: NDArray[np.int64]) -> None:
     """Reports the number of examples per class: `photos: 3 classes: cat 40, dog 38, owl 39`."""
     counts = np.bincount(labels.reshape(-1), minlength=len(classes))
-    shown = ", ".join(f"{name} {count:,}" for name, count in zip(classes[:_SHOWN], counts, strict=False))
-    more = f", and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
-    request.report(f"{source}: {len(classes)} class{'es' if len(classes) != 1 else ''}: {shown}{more}")
+    shown = listed((f"{name} {count:,}" for name, count in zip(classes, counts, strict=False)), _SHOWN)
+    request.report(f"{source}: {len(classes)} class{'es' if len(classes) != 1 else ''}: {shown}")

@@ -16,6 +16,7 @@ from itertools import pairwise
 from statistics import mode
 from typing import NamedTuple
 
+from cnnc.core.listing import listed
 from cnnc.data.splits import HEADERS, parse_number
 from cnnc.diagnostics import nearest
 
@@ -38,7 +39,7 @@ class ColumnError(Exception):
         self.help = help
 
 
-class Wanted(NamedTuple):
+class DeclaredColumns(NamedTuple):
     """What the source says about a table: columns of labels or targets, columns that are not read, and whether the first line is a
     header (None: not said). Columns are names, or numbers from 1; -1 is the last."""
 
@@ -47,7 +48,7 @@ class Wanted(NamedTuple):
     header: bool | None = None
 
 
-NOTHING_WANTED = Wanted()
+NOTHING_DECLARED = DeclaredColumns()
 
 
 class TableLayout(NamedTuple):
@@ -60,7 +61,7 @@ class TableLayout(NamedTuple):
     timestamps: int | None = None
     targets: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
-    is_told: bool = False  # the source names the label
+    is_declared: bool = False  # the source names the label
     has_label: bool = True
 
     @property
@@ -84,7 +85,7 @@ class TableLayout(NamedTuple):
             yield f"column {self.row_numbers + 1} numbers the lines and is not read"
         if self.timestamps is not None:
             yield f"column {self.timestamps + 1} holds timestamps and is not read"
-        if self.label and self.has_label and not self.is_told:
+        if self.label and self.has_label and not self.is_declared:
             yield f"the label is in column {self.label + 1}"
 
     def name(self, column: int, first: Sequence[str]) -> str:
@@ -96,21 +97,25 @@ class TableLayout(NamedTuple):
 
 
 def find_layout(
-    rows: Sequence[Sequence[str]], values: int = 0, classes: int = 0, wanted: Wanted = NOTHING_WANTED, targets: int = 0
+    rows: Sequence[Sequence[str]],
+    values: int = 0,
+    classes: int = 0,
+    declared: DeclaredColumns = NOTHING_DECLARED,
+    targets: int = 0,
 ) -> TableLayout:
     """The layout of a table; `rows` holds at least one line. Lines whose number of cells is not the usual one do not count.
 
     `values` is the number of values per line, `classes` that of different labels, `targets` that of numbers to predict (0: not
-    known, or none). Raises ColumnError for a column that is wanted and is not there, and for targets that nothing names.
+    known, or none). Raises ColumnError for a declared column that is not there, and for targets that nothing names.
     """
     first = [cell.lower() for cell in rows[0]]
-    names = _has_header(rows, wanted)
+    names = _has_header(rows, declared)
     columns = mode(len(row) for row in rows[names:]) if len(rows) > names else len(first)
-    left_out = column_numbers(wanted.unread, rows[0], names, columns)
-    chosen = column_numbers(wanted.label, rows[0], names, columns)
+    left_out = column_numbers(declared.unread, rows[0], names, columns)
+    chosen = column_numbers(declared.label, rows[0], names, columns)
     if len(rows) == names:
         named = next((n for n, name in enumerate(first) if name in HEADERS), 0)
-        return TableLayout(names, (chosen or (named,))[0], targets=chosen, left_out=left_out, is_told=bool(chosen))
+        return TableLayout(names, (chosen or (named,))[0], targets=chosen, left_out=left_out, is_declared=bool(chosen))
     body = list(zip(*(row for row in rows[names:] if len(row) == columns), strict=True))
     taken = {*chosen, *left_out}
     free = [n for n in range(columns) if n not in taken]
@@ -129,17 +134,17 @@ def find_layout(
     return TableLayout(names, label, index, timestamps, (), left_out)
 
 
-def find_unlabelled(rows: Sequence[Sequence[str]], values: int, wanted: Wanted) -> TableLayout | None:
+def find_unlabelled(rows: Sequence[Sequence[str]], values: int, declared: DeclaredColumns) -> TableLayout | None:
     """The layout of a table for prediction, with or without the columns that the source names; None where no layout leaves this
     many values per line."""
     cells = [cell.lower() for cell in rows[0]]
     label, unread = (
         tuple(name for name in names if isinstance(name, int) or name.lower() in cells)
-        for names in (wanted.label, wanted.unread)
+        for names in (declared.label, declared.unread)
     )
     for tried in ((label, unread), ((), unread), (label, ()), ((), ())):
         with suppress(ColumnError):
-            layout = find_layout(rows, values, wanted=Wanted(*tried, wanted.header))
+            layout = find_layout(rows, values, declared=DeclaredColumns(*tried, declared.header))
             layout = layout._replace(has_label=bool(tried[0]))
             if len(cells) - len(layout.not_values) == values:
                 return layout
@@ -162,11 +167,11 @@ def _targets(first: Sequence[str], header: bool, candidates: Sequence[int], coun
 _TARGET_NAME = re.compile(r"(label|class|target|y)[ _.-]?\d*")
 
 
-def _has_header(rows: Sequence[Sequence[str]], wanted: Wanted) -> bool:
+def _has_header(rows: Sequence[Sequence[str]], declared: DeclaredColumns) -> bool:
     """Whether the first line is a header: as the source says, if it names one of its cells, or by what the lines hold."""
-    if wanted.header is not None:
-        return wanted.header
-    asked = [name for name in (*wanted.label, *wanted.unread) if isinstance(name, str)]
+    if declared.header is not None:
+        return declared.header
+    asked = [name for name in (*declared.label, *declared.unread) if isinstance(name, str)]
     first = [cell.lower() for cell in rows[0]]
     if any(name.lower() in first for name in asked):
         return True
@@ -200,7 +205,7 @@ def _no_column(column: str, first: Sequence[str], header: bool) -> ColumnError:
             f"there is no column {column}: the table has no header", "write its number, such as 1, first or last"
         )
     near = nearest(column, first)
-    shown = ", ".join(name for name in first[:_SHOWN] if name) + (", ..." if len(first) > _SHOWN else "")
+    shown = listed(filter(None, first), _SHOWN)
     return ColumnError(f"there is no column {column}", f"write `{near}`" if near else f"the columns are {shown}")
 
 
@@ -208,7 +213,7 @@ def find_sentences(rows: Sequence[Sequence[str]], sentences: int) -> TableLayout
     """The layout of a table with a label and this many sentences per line; `rows` holds at least one line."""
     first = [cell.strip().lower() for cell in rows[0]]
     columns = list(zip(*(row for row in rows if len(row) == len(first)), strict=True))
-    is_numbered = first[0] in INDEX_NAMES or _counts(columns[0][1:] or ("",))
+    is_numbered = first[0] in INDEX_NAMES or are_consecutive(columns[0][1:] or ("",))
     index = 0 if len(first) == sentences + 2 and is_numbered else None
     candidates = [n for n in range(len(first)) if n != index]
     named = [n for n in candidates if first[n] in HEADERS]
@@ -263,7 +268,7 @@ def _names_numbers(cell: str, column: Sequence[str]) -> bool:
     if not column or any(parse_number(c) is None for c in column):
         return False
     is_word = any(map(str.isalpha, cell)) and parse_number(cell) is None and cell.lower() not in _MISSING
-    return is_word or (not cell and len(column) > 1 and _counts(column))
+    return is_word or (not cell and len(column) > 1 and are_consecutive(column))
 
 
 _MISSING = ("nan", "na", "n/a", "inf", "-inf", "none", "null", "missing")
@@ -282,7 +287,7 @@ def _holds_scale(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
             or not all(_is_name(first[n], [row[n] for row in body if len(row) > n]) for n in named)
         ):
             continue
-        is_scale = _rises if named and len(body) >= _FEW_ROWS and end - lead > _FEW_ROWS else _counts
+        is_scale = _rises if named and len(body) >= _FEW_ROWS and end - lead > _FEW_ROWS else are_consecutive
         if is_scale(first[lead:end]) and not any(is_scale(row[lead:end]) for row in body if len(row) > lead):
             return True
     return False
@@ -299,7 +304,7 @@ def _rises(cells: Sequence[str]) -> bool:
     return all(a is not None and b is not None and a < b for a, b in pairwise(numbers))
 
 
-def _counts(cells: Sequence[str]) -> bool:
+def are_consecutive(cells: Sequence[str]) -> bool:
     """Whether the cells are consecutive whole numbers from 0 or 1."""
     numbers = [parse_number(cell) for cell in cells]
     if numbers[0] not in (0, 1):
@@ -310,7 +315,7 @@ def _counts(cells: Sequence[str]) -> bool:
 def _index_column(names: Sequence[str] | None, body: Sequence[Sequence[str]], surplus: int) -> int | None:
     """0 where the first column numbers the lines: it is named so, or is one column too many."""
     is_named = names is not None and names[0] in INDEX_NAMES
-    return 0 if len(body) > 2 and (is_named or surplus == 1) and _counts(body[0]) else None
+    return 0 if len(body) > 2 and (is_named or surplus == 1) and are_consecutive(body[0]) else None
 
 
 def _label_column(body: Sequence[Sequence[str]], candidates: Sequence[int], classes: int) -> int:

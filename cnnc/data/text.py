@@ -33,13 +33,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.files import reason
+from cnnc.core.listing import listed
 from cnnc.data import Request
-from cnnc.data.csv_rows import csv_rows
+from cnnc.data.csv_rows import csv_rows, unquoted
 from cnnc.data.dataset import Dataset, ReadFacts, Split
 from cnnc.data.file_tree import bad_file, locate
 from cnnc.data.lines import peek, read_lines, read_raw_lines
-from cnnc.data.shares import NAMES, SHARES, TEST, TRAINING, VALIDATION, Shares, given_shares
-from cnnc.data.splits import class_indices_of, report_classes, require_classes, split_off_test
+from cnnc.data.shares import NAMES, SHARES, TEST, TRAINING, VALIDATION, shares_of
+from cnnc.data.splits import class_indices_of, report_classes, require_classes
 from cnnc.data.table_layout import SAMPLE, find_sentences
 from cnnc.diagnostics import CnncError
 
@@ -52,6 +53,7 @@ PATTERN = r"\w+(?:['’]\w+)*|[^\w\s]"
 """A regular expression that matches a word or a punctuation mark; stored in exported models."""
 
 _TOKEN = re.compile(PATTERN)
+_SHOWN = 3
 _NOT_DATA = ("readme", "license", "licence")
 
 
@@ -81,7 +83,7 @@ def read(request: Request) -> Dataset:
     sentences = [[example.sentences[n] for example in examples] for n in range(count)]
     # Split before the vocabulary is built: a word that occurs only in the test split must stay unknown.
     indices = Split((np.arange(len(examples)),), (labels,))
-    shares = _shares(request, path, classes, indices, labels, share_numbers)
+    shares = shares_of(request, path, classes, indices, labels, share_numbers)
     # training examples in file order, the sentences of an example together
     training = shares.train.images.tolist()
     vocabulary = list(request.vocabulary) or build_vocabulary(
@@ -101,22 +103,7 @@ def read(request: Request) -> Dataset:
     train, test = encoded.select(shares.train.images), encoded.select(shares.test.images)
     validation = None if shares.validation is None else encoded.select(shares.validation.images)
     facts = ReadFacts(str(path), _unread(path))
-    return Dataset("text", classes, train, test, tuple(vocabulary), facts, validation)
-
-
-def _shares(
-    request: Request,
-    path: Path,
-    classes: Sequence[str],
-    examples: Split,
-    labels: NDArray[np.int64],
-    share_numbers: NDArray[np.int64],
-) -> Shares:
-    """The shares that the files give, else a test share drawn from all examples."""
-    if share_numbers.any():
-        return given_shares(request, path, classes, examples, labels, share_numbers)
-    train, test = split_off_test(request, path, examples, labels)
-    return Shares(train, None, test)
+    return Dataset("text", classes, train, test, tuple(vocabulary), facts, validation, shares.test_is_drawn)
 
 
 def build_vocabulary(sentences: Iterable[Sequence[str]], size: int = 0) -> list[str]:
@@ -206,15 +193,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         return
     for number, line in read_lines(path):
         if line.strip():
-            yield number, [_unquoted(cell) for cell in line.split("\t")]
-
-
-_QUOTED = re.compile(r'\s*"((?:[^"]|"")*)"\s*')
-
-
-def _unquoted(cell: str) -> str:
-    quoted = _QUOTED.fullmatch(cell)
-    return quoted[1].replace('""', '"') if quoted else cell
+            yield number, [unquoted(cell) for cell in line.split("\t")]
 
 
 def _example(where: str, label: str, sentences: Sequence[str]) -> LabelledSentences:
@@ -296,5 +275,4 @@ def _unread(path: Path) -> list[str]:
 def _report_unread(folder: Path, request: Request) -> None:
     unread = _unread(folder)
     if unread:
-        more = f", and {len(unread) - 3} more" if len(unread) > 3 else ""
-        request.report(f"{folder}: not read: {', '.join(unread[:3])}{more}")
+        request.report(f"{folder}: not read: {listed(unread, _SHOWN)}")

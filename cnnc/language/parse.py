@@ -11,7 +11,10 @@ takes time proportional to the length of the source.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import islice
@@ -21,6 +24,7 @@ from typing import Any, cast
 from lark import Lark
 from lark.lexer import Lexer
 
+from cnnc.core.caller import option, written_settings
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import MALFORMED, UNPARSED, Token, braces_match, end_of_statement, lay_out
@@ -98,15 +102,16 @@ def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
+            help = f"e.g. `{written_settings('train.epochs=2')}`"
+            raise CnncError.of("E010", f"{option('set')} takes NAME=VALUE, not `{setting}`", help=help)
         words = value.split()
         if len(words) > 1 and all("=" in word for word in words[1:]):
             keys = [f"{name.strip()}={words[0]}", *(f"{name.strip()}.{word}" for word in words[1:])]
-            help = f"write `{' '.join(f'--set {key}' for key in keys)}`"
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`", help=help)
+            help = f"write `{written_settings(*keys)}`"
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`", help=help)
         values = parse_values(Source(setting_name(setting), setting), len(name) + 1)
         if len(values) != 1:
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`")
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`")
         expressions[name.strip()] = values[0]
     return expressions
 
@@ -170,15 +175,24 @@ def _parser() -> Lark:
 
 
 def _cache_file() -> str | bool:
-    """Where lark caches its tables, which halves start-up: the user's cache folder, never a shared one. False: nowhere."""
+    """Where lark caches its tables, which halves start-up: a folder of the user's cache that nobody else can enter.
+
+    lark unpickles the file, which can run code. False: nowhere, where the folder belongs to somebody else or is open.
+    """
     from platformdirs import user_cache_path
 
+    folder = user_cache_path("cnnc") / "grammar"
     try:
-        folder = user_cache_path("cnnc")
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
     except OSError:
         return False
-    return str(folder / "grammar.pickle")
+    if sys.platform != "win32":  # which keeps the cache where only its user writes
+        mine = status.st_uid == os.getuid() and not status.st_mode & 0o077
+        if not (mine and stat.S_ISDIR(status.st_mode)):
+            return False
+    return str(folder / "tables.pickle")
 
 
 class _Errors:

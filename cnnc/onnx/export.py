@@ -20,6 +20,7 @@ from cnnc.core.files import write_atomic
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
+from cnnc.graph.needs import require_inference
 from cnnc.network import Network
 from cnnc.onnx.emit import microcontrollers as mcu
 from cnnc.onnx.emit import staging
@@ -42,6 +43,8 @@ from cnnc.onnx.run.segments import RunnableModel
 from cnnc.onnx.run.session import Session
 from cnnc.onnx.source_map import with_relative_sources
 from cnnc.reference.parallel.threads import one_blas_thread
+
+_WEIGHTS_IN_MEMORY = 3  # in the network, in the model, and in onnxruntime
 
 
 class Options(NamedTuple):
@@ -100,11 +103,12 @@ def export(
 
     Raises CnncError: E010 for an unknown output or pass, E604 if onnxruntime cannot run the model, E801 if verification
     fails, E802 and E803 if float16 or int8 loses too much, E804 to E809 for a network or options that cannot be exported,
-    E902 if the file cannot be written.
+    E902 if the file cannot be written, E913 where it takes more memory than the caller allows.
     """
     options = options or Options(opset)
     full_network, network = network, network.part(outputs)
     graph = network.require_graph()
+    require_inference(graph, graph.name, sample_count(graph), copies=_WEIGHTS_IN_MEMORY)
     require_opset(options.opset)
     passes = select_passes(options.without)
     if path.is_dir():

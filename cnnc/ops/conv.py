@@ -167,7 +167,7 @@ class ConvTranspose(Op):
                 f"the padding removes the whole output: its size would be {min(r.out for r in rules)}",
                 help="use less padding, or a larger kernel",
                 argument="p",
-                fixes=(Fix("p", str(most), "{} is the largest padding that leaves an output"),) if most >= 0 else (),
+                fixes=(Fix("p", str(most), "{} is the largest padding that leaves an output"),),
                 label=f"out = {min(rules, key=lambda r: r.out).formula()}",
             )
         return x.with_shape(self.out, *(rule.out for rule in rules))

@@ -42,7 +42,7 @@ class BatchNorm(Op):
         return [f"{learned}buffers = 2·{c} (running mean, variance)"]
 
     def brief(self) -> str:
-        return parameter_options(self.share).strip()
+        return ("" if self.affine else "affine=false") + parameter_options(self.share)
 
 
 class _SampleNorm(Op):

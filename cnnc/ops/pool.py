@@ -90,7 +90,7 @@ class Pool(Op):
         self._require_keys_of_kind()
         rules = self.rules(x)
         sizes = window.output_sizes(rules)
-        wide = next((r for r in rules if r.begin >= r.e or r.end >= r.e or r.pads_whole_window), None)
+        wide = next((r for r in rules if r.end >= r.e or r.pads_whole_window), None)
         if wide is not None:
             most = next(
                 (p for p in range(min(wide.e, 100) - 1, 0, -1) if not wide.replace(begin=p, end=p).pads_whole_window), 0

@@ -311,7 +311,7 @@ def _pads_that_read_all(rules: tuple[AxisRule, ...]) -> str:
     widest = tuple(max(sides) for _ in rules)
     for more in (widest, sides):  # one number for all axes, if that works
         wider = tuple(r.replace(begin=r.begin + n, end=r.end + n) for r, n in zip(rules, more, strict=True))
-        if all(r.begin == r.end and r.begin < r.e and not r.unread and not r.pads_whole_window for r in wider):
+        if all(r.begin == r.end and not r.unread and not r.pads_whole_window for r in wider):
             return pads_text(tuple((r.begin, r.end) for r in wider))
     return pads_text(tuple((r.begin, r.end + n) for r, n in zip(rules, extra, strict=True)))
 

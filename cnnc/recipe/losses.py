@@ -100,6 +100,16 @@ class Loss(TrainStatement):
         return self.ignored_label is None
 
     @property
+    def averaging_weights(self) -> Balance | None:
+        """The weights of classes whose sum over the labels divides the mean; None where the number of labels does."""
+        return None
+
+    @property
+    def metric_unit(self) -> float | None:
+        """Metrics compare the output in this unit, at most 1, with the target; None: the output as it is."""
+        return None
+
+    @property
     def of_input(self) -> bool:
         """Whether the target is the network's input."""
         return False
@@ -172,6 +182,10 @@ class CrossEntropy(Loss):
     @property
     def counts_every_label(self) -> bool:
         return self.ignore is None and self.weights is None
+
+    @property
+    def averaging_weights(self) -> Balance | None:
+        return self.weights
 
     @property
     def balance(self) -> Balance | None:
@@ -308,3 +322,7 @@ class Contrastive(Loss):
     )
     on: str | None = _ON
     weight: float = _WEIGHT
+
+    @property
+    def metric_unit(self) -> float:
+        return self.margin

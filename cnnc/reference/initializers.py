@@ -17,6 +17,7 @@ from cnnc.core.random_streams import Stream
 from cnnc.core.tensor import GivenNumbers, Parameter
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
+from cnnc.graph.needs import require_weights
 
 
 def require_memory(graph: Graph, copies: int = 1) -> None:
@@ -40,8 +41,9 @@ def require_memory(graph: Graph, copies: int = 1) -> None:
 def initialize(graph: Graph, seed: int, dtype: Any = np.float32) -> Weights:
     """Initial weights by full name, of the given element type. `Parameter.init` lists the distributions.
 
-    Raises CnncError E904 where they do not fit into the machine's memory.
+    Raises CnncError E904 where they do not fit into the machine's memory, E913 where they are more than the caller's limits.
     """
+    require_weights(graph, graph.name)
     require_memory(graph)
     before_relu = _layers_before_relu(graph)
     weights = {}

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from cnnc.core.intervals import points_text
+from cnnc.core.listing import listed
 from cnnc.diagnostics import escaped
 from cnnc.report.card_program import program
 from cnnc.report.model import (
+    MAX_LISTED,
     Data,
     data,
     image_steps,
     input_preparation,
-    listed,
     opsets,
     output_meaning,
     producer,
@@ -97,7 +98,11 @@ def _entry(entry: Data, description: str) -> tuple[str, str, str]:
 
 def _outputs(model: Data) -> str:
     table = _table(("name", "type", "meaning"), [_entry(e, output_meaning(e)) for e in model["outputs"]])
-    return f"{table}\n\nClasses in output order: {_plain(listed(model['classes']))}." if model["classes"] else table
+    return (
+        f"{table}\n\nClasses in output order: {_plain(listed(model['classes'], MAX_LISTED))}."
+        if model["classes"]
+        else table
+    )
 
 
 def _score(model: Data) -> str:

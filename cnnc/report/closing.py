@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from cnnc.core.intervals import Interval, interval_text, wilson
+from cnnc.core.intervals import Interval, accuracy_interval, interval_text, wilson
+from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric, metric_text
 from cnnc.report.confusion import Matrix, class_scores, mean_scores, most_confused
 from cnnc.report.data import FEW, IMBALANCE
@@ -42,7 +43,8 @@ class Closing(NamedTuple):
     the matrix of the test share, empty without classes; `training` are the training examples of each class, where each has one
     label. `tested` and `validated` are the numbers of test and validation examples, `right` of `total` predictions are correct. `metric` decides which epoch is
     best. `corrected` says that weights or sampling correct an imbalance, `augmented` that images are augmented. `loss` is the
-    kind of the first loss, `source` the run folder or model as a command takes it. `test_fraction` is the `test=` of the data.
+    kind of the first loss, `source` the run folder or model as a command takes it. `test_fraction` is the `test=` of the data,
+    None where its files have a test share.
     """
 
     classes: Sequence[str]
@@ -62,17 +64,12 @@ class Closing(NamedTuple):
     augmented: bool
     loss: str
     source: str
-    test_fraction: float = 0.1
-
-    @property
-    def has_labels_of_examples(self) -> bool:
-        """Whether each test example has at most one label, so that the interval of the accuracy holds."""
-        return 0 < self.total <= self.tested
+    test_fraction: float | None = 0.1
 
     @property
     def interval(self) -> Interval | None:
-        """The interval of the accuracy; None where predictions are not independent, as those of pixels."""
-        return wilson(self.right, self.total) if self.has_labels_of_examples else None
+        """The interval of the accuracy; None where a test example has more than one label, as one for each pixel."""
+        return accuracy_interval(self.right, self.total, self.tested)
 
     def value(self, key: str, epoch: int | None = None) -> float | None:
         """A number of an epoch, by default of the best."""
@@ -92,7 +89,7 @@ class NextStep(NamedTuple):
     help: str
 
     def __str__(self) -> str:
-        return f"{self.seen}: {self.help}"
+        return one_line(f"{self.seen}: {self.help}")
 
 
 Rule = Callable[[Closing], Iterator[NextStep]]
@@ -231,7 +228,7 @@ def _confused(c: Closing) -> Iterator[NextStep]:
             for p in pairs
         ]
         help = "give the network more resolution or more training examples of them"
-        if c.has_labels_of_examples:
+        if c.interval is not None:
             help = f"look at them with `cnnc inspect {c.source} --mistakes`, and check their labels"
         yield NextStep("confused", f"predicted wrongly: {listed(texts)}", help)
 
@@ -260,9 +257,9 @@ def predicting(missing: Sequence[int], training: Sequence[int], corrected: bool,
     return "add examples" if corrected else balancing(loss)
 
 
-def testing_more(fraction: float) -> str:
-    """What to do about few test examples, where `test=` is this."""
-    more = ", or hold back more of the data with `test=0.2`" if fraction < MANY_TESTED else ""
+def testing_more(fraction: float | None) -> str:
+    """What to do about few test examples, where `test=` is this, or None: the files of the data have a test share."""
+    more = ", or hold back more of the data with `test=0.2`" if fraction is not None and fraction < MANY_TESTED else ""
     return f"add test examples{more}"
 
 
@@ -297,7 +294,7 @@ def confusion_facts(closing: Closing) -> dict[str, Any]:
 
 
 def _recall_interval(closing: Closing, right: int, examples: int) -> list[float] | None:
-    return list(wilson(right, examples)) if closing.has_labels_of_examples and examples else None
+    return list(wilson(right, examples)) if closing.interval is not None and examples else None
 
 
 def score_text(closing: Closing) -> str:
@@ -325,5 +322,5 @@ def classes_text(classes: Sequence[str], confusion: Matrix) -> str:
     right = round(worst.recall * worst.examples)
     return (
         f"balanced accuracy {means.balanced_accuracy:.2%}, macro F1 {means.macro_f1:.2%}; "
-        f"lowest recall: {worst.recall:.1%} of class {worst.name} ({right:,} of {worst.examples:,})"
+        f"lowest recall: {worst.recall:.1%} of class {one_line(worst.name)} ({right:,} of {worst.examples:,})"
     )

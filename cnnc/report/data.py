@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnc.core.listing import listed
 from cnnc.report.layout import ColumnLayout, Layout, fitted
 
 Data = Mapping[str, Any]
@@ -107,11 +108,11 @@ def _class_notes(target: Data, shares: Data) -> Iterator[str]:
     for share, facts in shares.items():
         missing = [entry["name"] for entry in target["classes"] if not entry[share]]
         if missing and facts["examples"]:
-            yield f"{share} has no example of {_listed(missing)}"
+            yield f"{share} has no example of {listed(missing, _LISTED)}"
     rare = [name for name in target["few"] if _training_counts(target)[name]]
     if rare:
         counts = _training_counts(target)
-        yield f"fewer than {FEW} training examples of {_listed([f'{name} ({counts[name]})' for name in rare])}"
+        yield f"fewer than {FEW} training examples of {listed([f'{name} ({counts[name]})' for name in rare], _LISTED)}"
     ratio = target["imbalance"]
     if ratio is not None and ratio >= IMBALANCE:
         unit = "examples" if target["kind"] == "labels" else "positions"
@@ -124,7 +125,7 @@ def _input_notes(entry: Data) -> Iterator[str]:
         return
     constant = [str(n) for n, deviation in enumerate(training["deviation"]) if not deviation]
     if constant:
-        what = f"channel {_listed(constant)}" if len(constant) == 1 else f"channels {_listed(constant)}"
+        what = f"channel {listed(constant, _LISTED)}" if len(constant) == 1 else f"channels {listed(constant, _LISTED)}"
         yield f"{entry['name']}: {what} {'has' if len(constant) == 1 else 'have'} one value throughout the training share"
 
 
@@ -175,7 +176,7 @@ def _head(survey: Data) -> str:
         ),
         ("converted", "; ".join(f"{text} in {_counted(n, _item(survey))}" for text, n in files["conversions"].items())),
         ("skipped", "; ".join(_skipped(files["skipped"]))),
-        ("not read", _listed(files["unread"]) if files["unread"] else ""),
+        ("not read", listed(files["unread"], _LISTED)),
     ]
     shown = [(key, value) for key, value in rows if value]
     width = max(len(key) for key, _ in shown)
@@ -312,12 +313,7 @@ def _skipped(skipped: Sequence[Data]) -> Iterator[str]:
 
 def _frequent(counts: Mapping[str, int]) -> str:
     texts = [f"{name} {count:,}" for name, count in counts.items()]
-    return _listed(texts)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"{', '.join(names[:_LISTED])}{more}"
+    return listed(texts, _LISTED)
 
 
 def _counted(count: int, noun: str, plural: str = "") -> str:

@@ -10,15 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnc.core.intervals import interval_text
+from cnnc.core.listing import listed
+from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
-_MAX_LISTED = 12
+MAX_LISTED = 12
+"""The most names of a list that are shown."""
+_MAX_KEY = 40  # characters, before values no longer begin in one column
 
 
 def info_text(model: Data) -> str:
     """The model as `cnnc info` prints it: one line per fact."""
-    lines = [f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes"]
+    lines = [one_line(f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes")]
     rows = [
         ("made by", producer(model)),
         ("format", f"{opsets(model)}, IR {model['ir']}"),
@@ -36,15 +40,15 @@ def info_text(model: Data) -> str:
             for entry in model["outputs"]
         ),
         ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
-        ("classes", f"{len(model['classes'])}: {listed(model['classes'])}" if model["classes"] else ""),
+        ("classes", f"{len(model['classes'])}: {listed(model['classes'], MAX_LISTED)}" if model["classes"] else ""),
         ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
         ("data", data(model)),
         ("trained", trained(model)),
         ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
         *((key, " ".join(value.split())[:100]) for key, value in model["metadata"].items()),
     ]
-    known = [(key, value) for key, value in rows if value]
-    width = max(len(key) for key, _ in known)
+    known = [(one_line(key), one_line(value)) for key, value in rows if value]
+    width = min(_MAX_KEY, max(len(key) for key, _ in known))
     return "\n".join([*lines, *(f"  {key:<{width}}  {value}" for key, value in known)])
 
 
@@ -234,14 +238,8 @@ def _shown(run: Data, value: float | None) -> str:
     return "unbounded" if value is None else format_metric(run["metric"], value)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names separated by commas, at most the first dozen."""
-    more = f", and {len(names) - _MAX_LISTED:,} more" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
-
-
 def _counted(operators: Mapping[str, int]) -> str:
-    return listed([f"{name} {count}" if count > 1 else name for name, count in operators.items()])
+    return listed([f"{name} {count}" if count > 1 else name for name, count in operators.items()], MAX_LISTED)
 
 
 def _more(text: str) -> str:

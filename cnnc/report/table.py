@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from cnnc.core.limits import human_bytes
 from cnnc.graph.analysis import ReceptiveField
 from cnnc.report.layout import ColumnLayout, Layout, fitted
 from cnnc.report.summary import Row, Size, Summary
@@ -125,13 +126,3 @@ def format_size(shape: Sequence[Size]) -> str:
 def format_field(field: Sequence[ReceptiveField]) -> str:
     """The receptive field: `32x32`, or one number for one axis."""
     return "x".join(str(f.elements) for f in field)
-
-
-def human_bytes(count: int) -> str:
-    """`246.8 KB`; a KB is 1000 bytes."""
-    size = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return ""

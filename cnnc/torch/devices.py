@@ -27,7 +27,7 @@ def device_named(name: str) -> torch.device:
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
         message = f"PyTorch {torch.__version__} does not find {name}; it finds {_listed(available)}"
-        help = f"write --device {available[-1]}, or leave --device out"
+        help = f"write `--device {available[-1]}`, or leave --device out"
         raise CnncError.of("E905", message, help=help)
     return torch.device(wanted)
 
@@ -52,7 +52,7 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     """The element type of a precision, None for float32."""
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         message = f"{torch.cuda.get_device_name(device)} ({device}) does not compute in bf16"
-        raise CnncError.of("E010", message, help="write --precision fp16")
+        raise CnncError.of("E010", message, help="write `--precision fp16`")
     return AUTOCAST[precision]
 
 
@@ -78,3 +78,12 @@ def total_memory(device: torch.device) -> int:
     if device.type == "mps":
         return int(torch.mps.recommended_max_memory())
     return 0
+
+
+def machine_of(device: torch.device) -> dict[str, str]:
+    """What decides the last bits of a result of PyTorch on a device: versions, and the kind of the device, by name."""
+    facts = {"torch": str(torch.__version__)}
+    if device.type == "cuda":
+        libraries = f"CUDA {torch.version.cuda} cuDNN {torch.backends.cudnn.version()}"
+        return {**facts, "device": f"{torch.cuda.get_device_name(device)} {libraries}"}
+    return {**facts, "device": torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type}

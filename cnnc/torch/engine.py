@@ -28,7 +28,7 @@ from cnnc.graph.for_training import move_relus_behind_pools
 from cnnc.graph.graph import Graph, Node, verify
 from cnnc.reference.engine import StepRandom
 from cnnc.reference.registry import Random
-from cnnc.torch.devices import autocast_type, device_named, peak_memory, reset_peak_memory, total_memory
+from cnnc.torch.devices import autocast_type, device_named, machine_of, peak_memory, reset_peak_memory, total_memory
 from cnnc.torch.feeds import check_integers, tensor_of
 from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult, batch_loss
@@ -94,6 +94,10 @@ class TorchEngine(Engine):
     def provider(self) -> str:
         """The device, in checkpoints."""
         return str(self.device)
+
+    @property
+    def machine(self) -> dict[str, str]:
+        return machine_of(self.device)
 
     @property
     def options(self) -> dict[str, str]:
@@ -289,10 +293,13 @@ class TorchEngine(Engine):
     # --- the device ------------------------------------------------------------------------------------------------------
 
     def on_device(self, array: Array) -> Tensor:
-        """The array as a tensor of the device; on the CPU it shares the array's memory where its layout is the same."""
+        """The array as a tensor of the device; on the CPU it shares the array's memory where its layout is the same.
+
+        With one channel the two layouts differ in their strides alone, which `contiguous` keeps and `to` sets.
+        """
         tensor = tensor_of(array, self.device)
         if tensor.dim() == 4 and self.channels_last:
-            return tensor.contiguous(memory_format=torch.channels_last)
+            return tensor.to(memory_format=torch.channels_last)
         return tensor
 
     def tensors(self, arrays: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import numpy as safetensors
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.core.files import read_bytes, read_start, write_atomic
+from cnnc.core.files import open_file, read_bytes, read_error, require_memory, too_large, write_atomic
+from cnnc.core.limits import require_memory_limit, require_parameter_limit
 from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check
@@ -79,7 +81,8 @@ class Checkpoint:
     are arrays by `layer.parameter` and `layer.parameter.slot`; `threads` and `versions` are those that trained, and so
     are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights
     were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty. `dataset` is `arrays` where
-    a program gave the data in place of those of the train section.
+    a program gave the data in place of those of the train section. `machine` is what else decides the last bits of a result,
+    by name: the BLAS library and its kernels, the instructions that NumPy uses, the system (reference/machine.py).
     """
 
     file: str
@@ -99,6 +102,7 @@ class Checkpoint:
     provider: str = ""
     engine_options: dict[str, str] = field(default_factory=dict)
     dataset: str = ""
+    machine: dict[str, str] = field(default_factory=dict)
 
     def require_its_data(self, data: object) -> None:
         """Raises CnncError E603 where the run was trained on arrays of a program, and `data` holds none.
@@ -166,6 +170,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
         **({"engine": checkpoint.engine, "provider": checkpoint.provider} if checkpoint.engine != "numpy" else {}),
         **({"engine_options": checkpoint.engine_options} if checkpoint.engine_options else {}),
         **({"dataset": checkpoint.dataset} if checkpoint.dataset else {}),
+        **({"machine": checkpoint.machine} if checkpoint.machine else {}),
     }
 
 
@@ -194,11 +199,13 @@ _OTHER_FILES = {
 """What files that are no checkpoints are, and what is done with them, by suffix."""
 
 
+_COPIES = 2  # of the tensors, while they are taken out of the file
+
+
 def load(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CnncError E901 where it cannot be read, E605 where it is damaged or another file."""
     try:
-        _require_complete(path)
-        data = read_bytes(path, LARGEST)
+        data = _read(path)
         metadata = _metadata(data)
         tensors = safetensors.load(data)  # which copies them
         del data
@@ -217,21 +224,42 @@ def load(path: Path) -> Checkpoint:
         raise CnncError.of("E605", message, help=help) from error
 
 
-def _require_complete(path: Path) -> None:
-    """Raises ValueError unless the file has the size that its header says; reads the header alone."""
-    start = _start(path)
-    _metadata(start)
+def _read(path: Path) -> bytes:
+    """The content of a checkpoint. It is opened once: another one may get its name meanwhile.
+
+    Raises CnncError E901, E903, E904, E913, and ValueError unless it has the size that its header says, before the rest is
+    read.
+    """
+    try:
+        with open_file(path) as file:
+            start, size = _start(file), os.fstat(file.fileno()).st_size
+            _metadata(start)
+            _require_size(path, start, size)
+            file.seek(0)
+            return file.read(size)
+    except OSError as error:
+        raise read_error(path, error) from error
+
+
+def _require_size(path: Path, start: bytes, size: int) -> None:
+    """Raises ValueError unless the file has the size that its header says, CnncError E903, E904, E913 if it is too large."""
     length = int.from_bytes(start[:8], "little")
-    tensors = (value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__")
-    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors), default=0)
-    if path.stat().st_size != end:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes, and its header describes {end:,}")
+    tensors = {key: value for key, value in json.loads(start[8 : 8 + length]).items() if key != "__metadata__"}
+    end = 8 + length + max((int(tensor["data_offsets"][1]) for tensor in tensors.values()), default=0)
+    if size != end:
+        raise ValueError(f"it has {size:,} bytes, and its header describes {end:,}")
+    if size > LARGEST:
+        raise too_large(path, LARGEST)
+    weights = sum(math.prod(map(int, tensors[key]["shape"])) for key in tensors if key.startswith("weights/"))
+    require_parameter_limit(weights, str(path))
+    require_memory_limit(_COPIES * size, f"reading {path}")
+    require_memory(size, str(path))
 
 
-def _start(path: Path) -> bytes:
-    """The header of a checkpoint and the length before it, as far as they can be one. Raises CnncError E901."""
-    length = int.from_bytes(read_start(path, 8), "little")
-    return read_start(path, 8 + min(length, _LARGEST_HEADER))
+def _start(file: BinaryIO) -> bytes:
+    """The header of a checkpoint and the length before it, as far as they can be one. Raises OSError."""
+    length = file.read(8)
+    return length + file.read(min(int.from_bytes(length, "little"), _LARGEST_HEADER))
 
 
 def _metadata(data: bytes) -> dict[str, str]:
@@ -239,7 +267,7 @@ def _metadata(data: bytes) -> dict[str, str]:
     if not data:
         raise ValueError("it is empty")
     length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or length > len(data) - 8:
+    if length > len(data) - 8:
         raise ValueError("it is truncated, or another kind of file")
     try:
         header = json.loads(data[8 : 8 + length])
@@ -278,6 +306,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         _text("provider", facts.get("provider", "")),
         _texts_by_name("engine_options", facts.get("engine_options", {})),
         _text("dataset", facts.get("dataset", "")),
+        _texts_by_name("machine", facts.get("machine", {})),
     )
 
 
@@ -348,9 +377,10 @@ def best_epoch(run: Path) -> int | None:
     """The best epoch of a run folder, from 1 on: that of its best checkpoint, whose header alone is read; None without one."""
     path = run / "best.safetensors"
     try:
-        progress = json.loads(_metadata(_start(path))["cnnc"])["progress"]
+        with open_file(path) as file:
+            progress = json.loads(_metadata(_start(file))["cnnc"])["progress"]
         return int(progress["best_epoch"]) + 1
-    except (CnncError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from cnnc.core.intervals import wilson
 from cnnc.diagnostics import Diagnostic
 from cnnc.report.closing import FEWEST_TESTED, balancing, imbalance, listed, never_predicted, predicting, testing_more
-from cnnc.training.closing import corrects_imbalance, counts_of_training
+from cnnc.training.closing import corrects_imbalance, counts_of_training, test_fraction
 from cnnc.training.run import Run
 
 
@@ -30,7 +30,7 @@ def check_classes(run: Run) -> Iterator[Diagnostic]:
         low, high = wilson(tested // 2, tested)
         width = f"{100 * (high - low):.0f} points wide"
         message = f"the test share has {tested} examples: the 95% interval of an accuracy of 50% is {width}"
-        yield Diagnostic("W704", message, span, help=testing_more(run.recipe.data.test))
+        yield Diagnostic("W704", message, span, help=testing_more(test_fraction(run.recipe, run.data)))
 
 
 def check_predictions(run: Run, confusion: Sequence[Sequence[int]]) -> Iterator[Diagnostic]:

@@ -41,8 +41,13 @@ def closing_of_score(
         recipe.augment is not None,
         recipe.losses[0].kind,
         source,
-        recipe.data.test,
+        test_fraction(recipe, data),
     )
+
+
+def test_fraction(recipe: Recipe, data: Dataset) -> float | None:
+    """The `test=` of the source; None where the files of the data have a test share."""
+    return recipe.data.test if data.test_is_drawn else None
 
 
 def corrects_imbalance(recipe: Recipe) -> bool:

@@ -14,7 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,8 +26,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, remove_temporary_files
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Dataset, Split
+from cnnc.data.dataset import Dataset, Split, bytes_in_memory
 from cnnc.diagnostics import CnncError
+from cnnc.graph.needs import require_training, require_weights
 from cnnc.network import Network
 from cnnc.ops.dense import Input
 from cnnc.ops.sequence import Embed
@@ -41,6 +42,7 @@ from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
+from cnnc.training.initial_weights import Initial
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.run import Callback, Engine, Epoch, Run, RunResult, StepBatch, StepResult, Stopping
@@ -65,6 +67,7 @@ def open_data(
     from cnnc.data import Request, arrays, load
 
     graph, recipe = network.require_graph(), require_recipe(network.recipe, network.name)
+    require_weights(graph, graph.name)
     first = recipe.losses[0]
     output = graph.by_name[first.on or graph.outputs[0]]
     facts: dict[str, Any] = {
@@ -90,15 +93,21 @@ def open_data(
 
 
 def start(
-    network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None, engine: Engine | None = None
+    network: Network,
+    data: Dataset,
+    folder: Path,
+    resume: Checkpoint | None = None,
+    engine: Engine | None = None,
+    initial: Initial | None = None,
 ) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    `engine` computes its steps, by default with NumPy.
+    `engine` computes its steps, by default with NumPy. A new run begins with the weights of `initial` that fit.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
-    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E010 where
-    CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E913 where training
+    needs more than the caller allows, E010 where CNNC_THREADS is not a number, E605 where no weight of `initial` fits, and
+    what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -112,12 +121,17 @@ def start(
         raise CnncError.of("E607", message, span=recipe.spans.get("stop"), help=help)
     feeds_of(graph, train.inputs)
     require_memory(graph, 2 + recipe.slots)
-    weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
+    batch = min(recipe.batch, len(train))
+    require_training(graph, graph.name, batch, recipe.slots, more=bytes_in_memory(data))
+    if resume is not None:
+        weights = resume.weights
+    else:
+        weights = initialize(graph, recipe.seed) if initial is None else initial.fitting(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data, train)
     recipe = objective.recipe
-    origin = resume.origin if resume is not None else {}
+    origin = resume.origin if resume is not None else initial.origin if initial is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin
@@ -178,12 +192,15 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
                 start_time, examples_before = time.perf_counter(), run.progress.seen
                 if not _epoch(run, callback, stopping):
                     save(run, "last")
+                    _save_last_curves(run, metrics, first)
                     return _ended(RunResult(run, True, None), callback)
                 seconds = time.perf_counter() - start_time
                 _finish_epoch(run, callback, metrics, seconds, run.progress.seen - examples_before, meter)
-        finally:
-            if run.progress.epoch > first:
-                save_curves(run, metrics)  # the last epochs too
+        except BaseException:
+            with suppress(CnncError):  # which would hide what ended the training
+                _save_last_curves(run, metrics, first)
+            raise
+        _save_last_curves(run, metrics, first)
         growth, _ = run.memory(meter)
         best = run.ranks.first(lambda: checkpoints.load(checkpoints.find(run.folder, "best")).weights)
         runner = run.engine.runner(run, best)
@@ -192,6 +209,12 @@ def train(run: Run, callback: Callback | None = None, stopping: Stopping | None 
         for warning in check_predictions(run, matrix):
             callback.on_warning(run, warning)
         return _ended(RunResult(run, False, test, growth, matrix), callback)
+
+
+def _save_last_curves(run: Run, metrics: list[str], first: int) -> None:
+    """Draws the last epochs too; `first` is the epoch with which this process began."""
+    if run.progress.epoch > first:
+        save_curves(run, metrics)
 
 
 def _ended(result: RunResult, callback: Callback) -> RunResult:

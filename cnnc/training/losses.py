@@ -56,7 +56,7 @@ def averaged_count(loss: Loss, target: Array) -> float:
     `cross_entropy weights=`; the examples where every label counts."""
     if loss.counts_every_label:
         return len(target)
-    weights = loss.weights if isinstance(loss, CrossEntropy) else None
+    weights = loss.averaging_weights
     if target.dtype.kind == "f":
         by_class = target.reshape(-1, target.shape[-1]).sum(0, dtype=np.float64)
         return float(by_class.sum() if weights is None else by_class @ _numbers(weights, np.float64))
@@ -206,10 +206,10 @@ def _contrastive(loss: Contrastive, distances: Array, target: Array) -> LossValu
 
 def measured_outputs(loss: Loss, outputs: Array) -> Array:
     """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
-    if isinstance(loss, Contrastive):
-        in_margins: Array = np.minimum(outputs / outputs.dtype.type(loss.margin), 1)
-        return in_margins
-    return outputs
+    if loss.metric_unit is None:
+        return outputs
+    in_units: Array = np.minimum(outputs / outputs.dtype.type(loss.metric_unit), 1)
+    return in_units
 
 
 def _mean(activations: Array, losses: Array, gradient: Array) -> LossValue:

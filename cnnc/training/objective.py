@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
-from cnnc.core.intervals import Interval, wilson
+from cnnc.core.intervals import Interval, accuracy_interval
 from cnnc.data.dataset import Column, Dataset, Split
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph, Node
@@ -64,7 +64,7 @@ class Score(NamedTuple):
     @property
     def interval(self) -> Interval | None:
         """The 95 % interval of the accuracy; None where predictions are not those of whole examples, as for label maps."""
-        return wilson(self.right, self.total) if 0 < self.total <= self.examples else None
+        return accuracy_interval(self.right, self.total, self.examples)
 
     @property
     def accuracy(self) -> float:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from shlex import quote
 
-from cnnc.core.files import write_atomic
 from cnnc.core.intervals import interval_text
 from cnnc.recipe.metrics import decimals, finite, format_metric, metric_text
 from cnnc.report.closing import Closing, NextStep, classes_text, confusion_facts, next_steps, score_text
@@ -20,6 +19,7 @@ from cnnc.training.closing import closing_of_score
 from cnnc.training.objective import Score
 from cnnc.training.run import Run, RunResult
 from cnnc.training.run_curves import FALLING, training_run
+from cnnc.training.run_lock import write_file
 from cnnc.view.arrange import arranged
 from cnnc.view.document import Document, Item, Section
 from cnnc.view.document_html import document_html
@@ -47,13 +47,13 @@ def closing_of_run(run: Run, lines: Sequence[str], score: Score, confusion: Matr
 def save_closing(run: Run, lines: Sequence[str], score: Score, confusion: Matrix) -> None:
     """Writes report.html and, for a classifier, confusion.json and confusion.svg."""
     closing = closing_of_run(run, lines, score, confusion)
-    items = confusion_items(confusion, closing.classes, closing.has_labels_of_examples) if confusion else []
+    items = confusion_items(confusion, closing.classes, closing.interval is not None) if confusion else []
     if confusion:
         facts = {"epoch": closing.best_epoch, **confusion_facts(closing)}
-        write_atomic(run.folder / "confusion.json", f"{json.dumps(facts)}\n".encode())
+        write_file(run.folder, "confusion.json", f"{json.dumps(facts)}\n".encode())
         for matrix in (item for item in items if isinstance(item, Page)):  # none for many classes
-            write_atomic(run.folder / "confusion.svg", svg_text(arranged(matrix)).encode())
-    write_atomic(run.folder / "report.html", document_html(_document(run, closing, score, items, lines)).encode())
+            write_file(run.folder, "confusion.svg", svg_text(arranged(matrix)).encode())
+    write_file(run.folder, "report.html", document_html(_document(run, closing, score, items, lines)).encode())
 
 
 # --- report.html -------------------------------------------------------------------------------------------------

@@ -79,6 +79,11 @@ class Engine:
         """Further options, by name."""
         return {}
 
+    @property
+    def machine(self) -> dict[str, str]:
+        """What decides the last bits of its results beside what `reference.machine` says, by name: versions, devices."""
+        return {}
+
     def prepare(self, run: Run) -> None:
         """Raises CnncError where the engine cannot train this network; nothing has been written yet."""
 

@@ -12,18 +12,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import join
 from types import MappingProxyType
 
 import numpy as np
 
-from cnnc.core.files import make_folder, read_bytes, umask, write_atomic, write_error
+from cnnc.core.files import make_folder, read_bytes, sync_folder, umask, write_error
 from cnnc.core.versions import versions
 from cnnc.data import arrays
 from cnnc.diagnostics import CnncError
 from cnnc.recipe.metrics import finite
+from cnnc.reference.machine import machine
 from cnnc.reference.parallel.threads import thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
@@ -32,9 +33,11 @@ from cnnc.training.job import write_job
 from cnnc.training.objective import Score
 from cnnc.training.ranks import is_started_by_torchrun
 from cnnc.training.run import Epoch, Run
-from cnnc.training.run_lock import locked
+from cnnc.training.run_lock import is_abandoned, locked, require_not_taken, write_file
 
 Report = Callable[[str], None]
+
+_SUFFIX = ".part"
 
 
 @contextmanager
@@ -49,7 +52,8 @@ def new_folder(run: Run, report: Report, *, numbered: bool = False, origin: Path
     wanted = run.folder
     if numbered or not wanted.exists():
         make_folder(wanted.parent)
-        _make_complete(run, wanted, numbered, origin)
+        _remove_abandoned(wanted)
+        _make_complete(run, wanted, numbered, origin, report)
         with locked(run.folder, report):
             yield
     else:
@@ -60,27 +64,21 @@ def new_folder(run: Run, report: Report, *, numbered: bool = False, origin: Path
             yield
 
 
-def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None) -> None:
+def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None, report: Report) -> None:
     """Fills a temporary folder next to the wanted one and renames it, which no two processes can do with one name."""
     try:
-        run.folder = Path(tempfile.mkdtemp(prefix=f".{wanted.name}.", suffix=".part", dir=wanted.parent))
+        run.folder = Path(tempfile.mkdtemp(prefix=f".{wanted.name}.", suffix=_SUFFIX, dir=wanted.parent))
     except OSError as error:
         raise write_error(wanted, error) from error
     temporary = run.folder
     try:
-        _save_first(run, origin)
-        temporary.chmod(0o777 & ~umask())
-        while True:
-            run.folder = free_folder(wanted) if numbered else wanted
-            try:
-                os.rename(temporary, run.folder)
-                return
-            except OSError as error:
-                if not run.folder.exists():
-                    raise write_error(run.folder, error) from error
-                if not numbered:  # another process has made it
-                    _require_free(wanted)
-                    raise write_error(wanted, error) from error
+        with locked(temporary, report):  # so that nobody takes it for abandoned
+            _save_first(run, origin)
+            temporary.chmod(0o777 & ~umask())
+            _give_name(run, temporary, wanted, numbered)
+        sync_folder(wanted.parent)
+    except OSError as error:
+        raise write_error(wanted, error) from error
     except CnncError as error:
         named = (d._replace(message=d.message.replace(str(temporary), str(wanted))) for d in error.diagnostics)
         raise CnncError(*named) from error
@@ -88,11 +86,34 @@ def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None) 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _give_name(run: Run, temporary: Path, wanted: Path, numbered: bool) -> None:
+    """Renames the complete folder. Raises CnncError E010, E902."""
+    while True:
+        run.folder = free_folder(wanted) if numbered else wanted
+        try:
+            os.rename(temporary, run.folder)
+            return
+        except OSError as error:
+            if not run.folder.exists():
+                raise write_error(run.folder, error) from error
+            if not numbered:  # another process has made it
+                _require_free(wanted)
+                raise write_error(wanted, error) from error
+
+
+def _remove_abandoned(wanted: Path) -> None:
+    """Deletes the temporary folders that killed processes left behind when they began a run of this name."""
+    with suppress(OSError):
+        for folder in wanted.parent.iterdir():
+            if folder.name.startswith(f".{wanted.name}.") and folder.suffix == _SUFFIX and is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _save_first(run: Run, origin: Path | None) -> None:
     """Writes what a run begins with; of one that continues the run in `origin`, also its best weights and metrics."""
     for name in ("metrics.jsonl", "best.safetensors"):
         if origin is not None and (origin / name).exists():
-            write_atomic(run.folder / name, read_bytes(origin / name, checkpoints.LARGEST))
+            write_file(run.folder, name, read_bytes(origin / name, checkpoints.LARGEST))
     save(run, "last")
     save_network(run)
     if is_started_by_torchrun():
@@ -143,44 +164,48 @@ def save(run: Run, name: str) -> Path:
         return path
     if not all(np.isfinite(array).all() for array in run.weights.values()):
         raise diverged(run, {}, run.progress.epoch, max(0, run.progress.step - 1))
-    source = run.network.source
-    checkpoints.save(
-        path,
-        Checkpoint(
-            source.name,
-            source.text,
-            run.network.settings,
-            run.data.classes,
-            run.data.vocabulary,
-            run.weights,
-            run.slots,
-            run.progress,
-            versions(),
-            thread_count(),
-            dict(run.network.includes),
-            dict(run.network.survey.reference) if run.network.survey is not None else {},
-            dict(run.origin),
-            run.engine.name,
-            run.engine.provider,
-            run.engine.options,
-            run.data.name if run.data.name == arrays.NAME else "",
-        ),
-    )
+    require_not_taken(run.folder)
+    checkpoints.save(path, current_checkpoint(run))
     return path
+
+
+def current_checkpoint(run: Run) -> Checkpoint:
+    """The state of a run, as `Run.fetch` has brought it up to date."""
+    source = run.network.source
+    return Checkpoint(
+        source.name,
+        source.text,
+        run.network.settings,
+        run.data.classes,
+        run.data.vocabulary,
+        run.weights,
+        run.slots,
+        run.progress,
+        versions(),
+        thread_count(),
+        dict(run.network.includes),
+        dict(run.network.survey.reference) if run.network.survey is not None else {},
+        dict(run.origin),
+        run.engine.name,
+        run.engine.provider,
+        run.engine.options,
+        run.data.name if run.data.name == arrays.NAME else "",
+        {**machine(), **run.engine.machine},
+    )
 
 
 def save_network(run: Run) -> None:
     """Writes the network's source to network.cnn."""
     if not run.ranks.is_first:
         return
-    write_atomic(run.folder / "network.cnn", run.network.source.text.encode())
+    write_file(run.folder, "network.cnn", run.network.source.text.encode())
 
 
 def save_metrics(run: Run, lines: list[str]) -> None:
     """Writes metrics.jsonl, and draws it if that takes at most a twentieth of the time: thousands of epochs may be short."""
     if not run.ranks.is_first:
         return
-    write_atomic(run.folder / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_file(run.folder, "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
     start = time.monotonic()
     if start >= run.next_curves:
         save_curves(run, lines)
@@ -193,7 +218,7 @@ def save_test(run: Run, lines: list[str], score: Score, confusion: Sequence[Sequ
     if not run.ranks.is_first:
         return
     facts = {"epoch": run.progress.best_epoch + 1, **score.as_dict()}
-    write_atomic(run.folder / "test.json", f"{json.dumps(finite(facts))}\n".encode())
+    write_file(run.folder, "test.json", f"{json.dumps(finite(facts))}\n".encode())
     save_curves(run, lines, facts)
     from cnnc.training.report_page import save_closing
 
@@ -210,7 +235,7 @@ def save_curves(run: Run, lines: list[str], score: Mapping[str, float] = Mapping
 
     shown = training_run(run.network.name, lines, run.progress.best_epoch + 1, score)
     if shown.rows:
-        write_atomic(run.folder / "curves.svg", svg_text(training_curves(shown.name, [shown], FALLING)).encode())
+        write_file(run.folder, "curves.svg", svg_text(training_curves(shown.name, [shown], FALLING)).encode())
 
 
 def line_of(run: Run, epoch: Epoch) -> dict[str, float | int | None]:

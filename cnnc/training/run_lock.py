@@ -2,10 +2,9 @@
 
 In: a run folder. Out: a context manager that holds its lock, or CnncError E907, which names the process that holds it.
 
-The operating system locks the file `.cnnc.lock` in the folder (flock; on Windows msvcrt.locking) and frees it when its
-process ends, however it ends: there is no stale lock, and no process number is ever compared. What the file says
-(process, host, time) is only for messages. Worker processes do not inherit its descriptor, so none keeps the lock after
-the main process died. The file is deleted at the end; one that a killed process or a copy left behind is taken over.
+The operating system locks the file `.cnnc.lock` in the folder (cnnc/core/file_lock.py): there is no stale lock, and no
+process number decides whether there is one. What the file says (process, host, time) is for messages. A folder that was
+moved keeps its lock; where another run has begun at its old position, `require_not_taken` tells.
 
     with locked(Path("runs/lenet5"), print):
         ...  # no other process writes into runs/lenet5
@@ -13,22 +12,21 @@ the main process died. The file is deleted at the end; one that a killed process
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from cnnc.core.files import read_start, write_error
+from cnnc.core.file_lock import acquire, release
+from cnnc.core.files import read_start, write_atomic, write_error
 from cnnc.diagnostics import CnncError
 
 LOCK_FILE = ".cnnc.lock"
-_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP)  # of file systems without locks
 
 
 class LockHolder(NamedTuple):
@@ -54,71 +52,55 @@ def locked(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows deletes only what nobody has open
-            if sys.platform != "win32":
-                path.unlink()
-            os.close(file)
-            if sys.platform == "win32":
-                path.unlink()
+        release(file, path)
+
+
+def require_not_taken(folder: Path) -> None:
+    """Raises CnncError E902 where another process has locked this folder: it is no longer the one that this process locked."""
+    holder = _holder(folder / LOCK_FILE)
+    if holder is not None and (holder.process, holder.host) != (os.getpid(), platform.node()):
+        message = f"cannot write {folder}: it was moved or deleted, and process {holder.process} on {holder.host} trains there"
+        raise CnncError.of("E902", message, help="give each run a folder of its own with `--run DIR`")
+
+
+def write_file(folder: Path, name: str, *data: bytes | memoryview) -> None:
+    """Writes a file of a run. Raises CnncError E902, also where another run has taken the place of its folder."""
+    require_not_taken(folder)
+    write_atomic(folder / name, *data)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether a process of this machine that no longer runs has locked this folder."""
+    if _holder(folder / LOCK_FILE) is None:  # not locked, or not yet
+        return False
+    doubts: list[str] = []
+    try:
+        with locked(folder, doubts.append):
+            return not doubts
+    except CnncError:
+        return False
 
 
 def _acquire(path: Path, report: Callable[[str], None]) -> int:
     """The descriptor of the locked file. Raises CnncError E907, OSError."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        try:
-            is_locked = _lock(file)
-            if not is_locked:
-                report(f"note: the file system of {path.parent} has no locks; do not train in it twice at once")
-            elif not _is_at(file, path):  # its last holder deleted it after we opened it
-                os.close(file)
-                continue
-            before = _holder(path)
-            if before is not None and before.host != platform.node():
-                report(
-                    f"note: process {before.process} on {before.host} began to train {path.parent} at {before.since} and was "
-                    "killed; make sure that it no longer runs, as not every network disk shares locks between machines"
-                )
-            _write(file, LockHolder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")))
-            return file
-        except BlockingIOError:
-            os.close(file)
-            raise _in_use(path) from None
-        except BaseException:
-            os.close(file)
-            raise
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> bool:
-        """Locks one byte far behind the text, so that others can read the text. Raises BlockingIOError."""
-        os.lseek(file, 1 << 30, os.SEEK_SET)
-        try:
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        except OSError as error:
-            raise BlockingIOError(*error.args) from error
-        return True
-else:
-    import fcntl
-
-    def _lock(file: int) -> bool:
-        """Locks the file; False if its file system has no locks. Raises BlockingIOError if another process holds it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _CANNOT_LOCK:
-                return False
-            raise
-        return True
-
-
-def _is_at(file: int, path: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
+        file, is_locked = acquire(path)
+    except BlockingIOError:
+        raise _in_use(path) from None
+    try:
+        if not is_locked:
+            report(f"note: the file system of {path.parent} has no locks; do not train in it twice at once")
+        before = _holder(path)
+        if before is not None and before.host != platform.node():
+            report(
+                f"note: process {before.process} on {before.host} began to train {path.parent} at {before.since} and was "
+                "killed; make sure that it no longer runs, as not every network disk shares locks between machines"
+            )
+        _write(file, LockHolder(os.getpid(), platform.node(), time.strftime("%Y-%m-%d %H:%M:%S")))
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
 def _write(file: int, holder: LockHolder) -> None:

@@ -20,6 +20,7 @@ from cnnc.view.chart import Curve, CurvePoint, curve_look, plot_shapes
 from cnnc.view.chart_grid import chart_grid
 from cnnc.view.drawing import Anchor, Box, Drawing, Edge, Label, Marker, Shape
 from cnnc.view.labels import BODY, LINE, SMALL, text_lines
+from cnnc.view.number_text import number_text
 from cnnc.view.text_width import text_width, wrapped
 
 _WIDTH, _HIGH = 980, 220
@@ -104,12 +105,12 @@ def _sentence(run: TrainingRun, quantities: Sequence[str]) -> str:
     epochs = f"{run.last_epoch} epoch{'s' if run.last_epoch != 1 else ''}"
     at = run.best_epoch if run.best_epoch is not None else run.last_epoch
     scores = [
-        f"{word} {name} {number_text(value)}"
+        f"{word} {name} {value_text(value)}"
         for name in quantities
         for split, word in _SPLITS.items()
         if (value := run.value(f"{split}_{name}", at)) is not None
     ]
-    scores += [f"test {name} {number_text(run.test[name])}" for name in quantities if name in run.test]
+    scores += [f"test {name} {value_text(run.test[name])}" for name in quantities if name in run.test]
     which = f"best epoch {at}" if run.best_epoch is not None else f"last epoch {at}"
     return f"{run.name}: {epochs}; {which}: {', '.join(scores) or 'no numbers'}."
 
@@ -144,12 +145,9 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(texts[:6]) + (", ..." if len(texts) > 6 else "")
 
 
-def number_text(value: float | None) -> str:
-    """A number of the table, with four digits."""
-    if value is None:
-        return "–"
-    mantissa, _, exponent = f"{value:.4g}".partition("e")
-    return mantissa.replace("-", "−") + (f"e{int(exponent)}" if exponent else "")
+def value_text(value: float | None) -> str:
+    """A number of the table, with four digits; `–` for none."""
+    return "–" if value is None else number_text(value, 4)
 
 
 # Panels
@@ -272,12 +270,12 @@ def score_table(run: TrainingRun) -> Drawing:
     at = run.best_epoch if run.best_epoch is not None else run.last_epoch
     which = "best" if run.best_epoch is not None else "last"
     rows = [
-        _Row(look, False, True, word, tuple(number_text(run.value(f"{split}_{name}", at)) for name in quantities))
+        _Row(look, False, True, word, tuple(value_text(run.value(f"{split}_{name}", at)) for name in quantities))
         for look, (split, word) in enumerate(_SPLITS.items())
         if any(run.has(f"{split}_{name}") for name in quantities)
     ]
     if run.test:
-        cells = tuple(number_text(run.test.get(name)) for name in quantities)
+        cells = tuple(value_text(run.test.get(name)) for name in quantities)
         rows.append(_Row(_TEST_LOOK, False, run.best_epoch is None, "test", cells))
     return _table(f"at the {which} epoch, {at:,} of {run.last_epoch:,}", quantities, rows)
 
@@ -296,8 +294,8 @@ def _compared_table(runs: Sequence[TrainingRun], quantities: Sequence[str]) -> D
     for number, run in enumerate(runs):
         at = run.best_epoch if run.best_epoch is not None else run.last_epoch
         cells = [f"{run.last_epoch:,}", f"{run.best_epoch:,}" if run.best_epoch is not None else "–"]
-        cells += [number_text(run.value(key, at)) for _, key in columns]
-        cells += [number_text(run.test.get(name)) for name in tests]
+        cells += [value_text(run.value(key, at)) for _, key in columns]
+        cells += [value_text(run.test.get(name)) for name in tests]
         rows.append(_Row(number, False, True, run.name, tuple(cells)))
     table = _table("at the best epoch", heads, rows)
     y = table.height + 4

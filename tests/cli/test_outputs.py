@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from cnnc.cli.outputs import SUFFIXES, Output, require_outputs
+from cnnc.diagnostics import CnncError
 from tests.cli.conftest import Cnnc, codes
 
 
@@ -122,3 +124,111 @@ def test_the_names_of_outputs_leave_no_folder(cnnc: Cnnc, tmp_path: Path) -> Non
     assert len(written) == len(names)
     assert all(name.startswith("deep/er/o/x.") and name.isprintable() for name in written), written
     assert not (tmp_path.parent / "victim.npy").exists()
+
+
+EARLIER = {
+    "onnx": b"\x08\x08\x12\x04cnnc\x1a",
+    "weights": b'\x10\0\0\0\0\0\0\0{"__metadata__":{"cnnc":',
+    "card": b"# LeNet-5\n\nExported by cnnc 0.1.0",
+    "png": b"\x89PNG tEXtSoftware\0cnnc",
+    "svg": b"<svg><metadata>drawn by cnnc</metadata>",
+    "mmd": b"%% drawn by cnnc\nflowchart TB",
+    "dot": b"// drawn by cnnc\ndigraph",
+    "html": b'<!doctype html><meta name="generator" content="cnnc">',
+    "network": b"# Imported from net.onnx\n",
+}
+"""How a file of each kind begins that an earlier command wrote."""
+
+
+def refusal(output: Output, *inputs: Path, others: tuple[Output, ...] = (), force: bool = False) -> str:
+    """Why the last of several outputs is refused; "" where it is not."""
+    try:
+        require_outputs(inputs, [*others, output], force)
+    except CnncError as error:
+        (found,) = error.diagnostics
+        is_told = found.code == "E902" and output.option in found.help
+        return found.message.partition(f"{output.path}: ")[2] if is_told else str(found)
+    return ""
+
+
+@pytest.mark.parametrize("kind", SUFFIXES)
+def test_only_an_earlier_result_of_the_same_kind_is_replaced(tmp_path: Path, kind: str) -> None:
+    """A new file, an empty one, and one of the same kind are; one that begins as another kind does is not."""
+    path = tmp_path / f"x{SUFFIXES[kind]}"
+    assert refusal(Output(path, "-o", kind)) == ""
+    path.touch()
+    assert refusal(Output(path, "-o", kind)) == ""
+    for other, begin in {
+        **EARLIER,
+        "": b"# my notes\n",
+        "half": b"# Exported from",
+        "model": b"\x08\x08\x12\x04cuda",
+    }.items():
+        for data in (begin, b" " + begin):
+            path.write_bytes(data)
+            expected = other == kind and (data == begin or kind in ("png", "svg", "html"))
+            assert (refusal(Output(path, "-o", kind)) == "") == expected, data
+            assert refusal(Output(path, "-o", kind), force=True) == ""
+
+
+def test_a_network_beside_its_weights_was_written_by_import(tmp_path: Path) -> None:
+    (tmp_path / "x.cnn").write_text("net X\n")
+    assert (
+        refusal(Output(tmp_path / "x.cnn", "-o", "network")) == "it exists and is not a network file that import wrote"
+    )
+    (tmp_path / "x.safetensors").touch()
+    assert refusal(Output(tmp_path / "x.cnn", "-o", "network")) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x.ONNX", ""),
+        ("x", ""),
+        ("x.model", ""),
+        ("x.svg", ".svg is another format; an ONNX model has the suffix .onnx"),
+        ("x.Tflite", ".tflite is another format; an ONNX model has the suffix .onnx"),
+        ("x.safetensors", ".safetensors is another format; an ONNX model has the suffix .onnx"),
+        ("-", "an ONNX model is written to a file, not to the standard output"),
+    ],
+)
+def test_a_suffix_of_another_format_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refusal(Output(Path(name), "-o", "onnx")) == reason
+
+
+def test_files_of_a_run_are_those_that_training_writes_there(tmp_path: Path) -> None:
+    def target(name: str, kind: str = "svg") -> Output:
+        return Output(tmp_path / name, "-o", kind)
+
+    assert refusal(target("curves.svg")) == refusal(target("confusion.svg")) == "", "no run is here yet"
+    (tmp_path / "curves.svg").write_bytes(EARLIER["svg"])
+    assert refusal(target("curves.svg")) == "", "`cnnc curves` writes it to any folder"
+    assert refusal(target("confusion.svg")) == ""
+    (tmp_path / "metrics.jsonl").touch()
+    belongs = f"it belongs to the run folder {tmp_path}"
+    assert refusal(target("curves.svg")) == refusal(target("confusion.svg"), force=True) == belongs
+    assert refusal(target("net.svg")) == refusal(target("net.onnx", "onnx")) == "", "other names are free"
+    (tmp_path / "link.svg").symlink_to("curves.svg")
+    assert refusal(target("link.svg")) == belongs
+
+
+def test_two_names_of_one_file_are_one(tmp_path: Path) -> None:
+    """Whether or not it exists, and also by a link."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    one, two = (
+        Output(tmp_path / "sub" / "x.onnx", "-o", "onnx"),
+        Output(tmp_path / "link" / "x.onnx", "--card-file", "onnx"),
+    )
+    far = Output(tmp_path / "x.onnx", "--export", "onnx")
+    for content in (None, EARLIER["onnx"]):
+        if content is not None:
+            one.path.write_bytes(content)
+            (tmp_path / "hard.onnx").hardlink_to(one.path)
+            assert refusal(Output(tmp_path / "hard.onnx", "-o", "onnx"), one.path) == "this command reads it"
+        assert refusal(two, others=(one, far), force=True) == "-o names the same file"
+        assert refusal(far, others=(one,)) == ""
+        assert refusal(one, two.path, force=True) == ("this command reads it" if content else "")

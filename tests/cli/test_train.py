@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,27 @@ def test_resuming_a_finished_run_prints_its_score(cnnc: Cnnc, trained: Path, tmp
     assert done.returncode == 0
     assert "all epochs are done; nothing to train" in done.stderr
     assert f"({right} of 360)" in done.stdout
+
+
+def test_resuming_says_in_one_line_what_differs_from_where_the_run_was_trained(
+    cnnc: Cnnc, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    file = tmp_path / "run" / "last.safetensors"
+    saved = checkpoints.load(file)
+    assert "differ" not in cnnc("train", "--resume", "run").stderr
+    elsewhere = {**saved.machine, "blas": "openblas 0.3.1 Nehalem", "python": "3.9.1", "unknown": "x"}
+    checkpoints.save(file, replace(saved, machine=elsewhere, versions={**saved.versions, "numpy": "1.0"}, threads=64))
+    done = cnnc("train", "--resume", "run")
+    assert done.returncode == 0, "it is told, not refused"
+    (line,) = (line for line in done.stderr.splitlines() if "differ" in line)
+    assert line == (
+        f"note: the run was trained with numpy: 1.0, now {np.__version__}; threads: 64, now 1; "
+        f"blas: openblas 0.3.1 Nehalem, now {saved.machine['blas']}; python: 3.9.1, now {saved.machine['python']}; "
+        "results may differ from an uninterrupted run in their last bits"
+    )
+    checkpoints.save(file, replace(saved, machine={}))
+    assert "differ" not in cnnc("train", "--resume", "run").stderr, "an earlier version has recorded less"
 
 
 @pytest.mark.parametrize("setting", ["train.seed=3", "train.data.val=0.3"])

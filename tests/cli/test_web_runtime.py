@@ -55,6 +55,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(module, "cache_folder", lambda: folder)
     monkeypatch.setattr(module, "PYTHON_PACKAGE", "cnnc_web_of_these_tests")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("CNNC_OFFLINE", raising=False)
     return folder
 
 
@@ -291,6 +292,22 @@ def test_without_any_of_them() -> None:
         "install the Python distribution cnnc-web",
     ):
         assert way in message
+
+
+def test_offline_npm_is_not_asked(tmp_path: Path, cache: Path, npm: Npm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the package, its size and checksum, and where it goes."""
+    calls = npm()
+    monkeypatch.setenv("CNNC_OFFLINE", "1")
+    message = refused("E910")
+    assert "onnxruntime-web 1.30.0, which runs the model in the page, is not on this machine" in message
+    assert (
+        f"or get the package with `{module.PACK}` on another machine and add `--runtime {module.PACKAGE_FILE}`"
+        in message
+    )
+    assert f"(33 MB, {module.INTEGRITY})" in message
+    assert not calls.exists()
+    fill(cache)
+    assert find() == []
 
 
 @pytest.mark.long

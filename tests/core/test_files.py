@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -10,16 +12,27 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core import files
 from cnnc.core.files import (
     atomic_replacement,
+    atomic_replacements,
+    decode_utf8,
+    first_line,
     make_folder,
+    open_file,
     read_bytes,
     read_start,
     remove_temporary_files,
+    require_memory,
     require_readable,
+    require_writable,
+    safe_name,
+    with_suffix,
     write_atomic,
 )
 from cnnc.diagnostics import CnncError, Exit
+from tests.paths import PACKAGE
+from tests.syntax_trees import nodes_in
 
 
 def code(error: CnncError) -> str:
@@ -76,6 +89,75 @@ def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
     assert code(caught.value) == "E902"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_bytes() == b"mine"
+
+
+def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut at any moment there is the old file or the whole new one."""
+    calls: list[str] = []
+    real_sync, real_replace = os.fsync, os.replace
+
+    def sync(file: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "content")
+        real_sync(file)
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append(f"name {target.name}")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_atomic(tmp_path / "x", b"data")
+    assert calls == ["content", "name x", "folder"] or os.name == "nt"
+    calls.clear()
+    with atomic_replacements(tmp_path / "x", tmp_path / "y") as temporaries:
+        for path in temporaries:
+            path.write_bytes(b"new")
+    assert calls == ["content", "content", "name x", "folder", "name y", "folder"] or os.name == "nt"
+    calls.clear()
+    make_folder(tmp_path / "a" / "b")
+    assert calls == ["folder", "folder"] or os.name == "nt"
+
+
+def test_of_several_files_none_is_replaced_where_one_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_bytes(b"before")
+    synced: list[int] = []
+
+    def sync(file: int) -> None:
+        synced.append(file)
+        if len(synced) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", sync)
+
+    def write() -> None:
+        with atomic_replacements(tmp_path / "x", tmp_path / "y") as temporaries:
+            for path in temporaries:
+                path.write_bytes(b"after")
+
+    with pytest.raises(CnncError, match=r"cannot write .*y: input/output error") as caught:
+        write()
+    assert code(caught.value) == "E902"
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"x": b"before"}
+
+
+@pytest.mark.parametrize(("number", "is_told"), [(errno.EINVAL, False), (errno.EIO, True)])
+def test_a_folder_that_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_told: bool
+) -> None:
+    """Some network file systems cannot at all; a disk that fails is an error."""
+
+    def sync(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(CnncError) if is_told else contextlib.nullcontext():
+        write_atomic(tmp_path / "x", b"data")
+    assert files.read_bytes(tmp_path / "x", 9) == b"data"
 
 
 def test_a_long_name_is_a_name(tmp_path: Path) -> None:
@@ -165,3 +247,115 @@ def test_remove_temporary_files_deletes_only_those_of_that_file(tmp_path: Path) 
     remove_temporary_files(tmp_path / "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".x.abc", ".y.abc.part", "x", "x.part"]
     remove_temporary_files(tmp_path / "nowhere" / "x")
+
+
+def test_a_disk_is_never_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-o /dev/sda` of a root user."""
+    (tmp_path / "sda").write_bytes(b"all that I have")
+    monkeypatch.setattr(files, "_mode", lambda path: stat.S_IFBLK | 0o660)
+    with pytest.raises(CnncError, match="it is a disk") as caught:
+        write_atomic(tmp_path / "sda", b"a model")
+    assert code(caught.value) == "E902"
+    assert (tmp_path / "sda").read_bytes() == b"all that I have"
+
+
+def test_a_place_that_cannot_hold_a_file_is_named_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "x")
+    for path, problem in ((tmp_path, "it is a folder"), (tmp_path / "no" / "x", f"there is no folder {tmp_path}/no")):
+        with pytest.raises(CnncError, match=f"cannot write {path}: {problem}") as caught:
+            require_writable(path, "name another")
+        assert code(caught.value) == "E902"
+        assert caught.value.diagnostics[0].help == "name another"
+
+
+def test_memory_is_compared_from_64_mib_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnnc.core.process_memory.free_memory", lambda: 1)
+    require_memory((1 << 26) - 1, "x")
+    with pytest.raises(CnncError, match=r"x needs 0\.1 GiB of memory; 0\.0 GiB are free"):
+        require_memory(1 << 26, "x")
+    monkeypatch.setattr("cnnc.core.process_memory.free_memory", lambda: 1 << 30)
+    require_memory(1 << 30, "x")
+    with pytest.raises(CnncError):
+        require_memory((1 << 30) + 1, "x")
+    monkeypatch.setattr("cnnc.core.process_memory.free_memory", lambda: 0)  # unknown
+    require_memory(1 << 50, "x")
+
+
+def test_a_limit_holds_when_a_file_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    with open_file(tmp_path / "x", 5) as file:
+        assert os.get_blocking(file.fileno())
+        assert file.read() == b"12345"
+    with pytest.raises(OSError, match="it is larger than 4 bytes"):
+        open_file(tmp_path / "x", 4)
+    with pytest.raises(OSError, match="its name contains a zero byte"):
+        open_file(tmp_path / "x\0y")
+    assert [len(read_start(tmp_path / "x", size)) for size in (0, 3, 9)] == [0, 3, 5]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of this process in /proc")
+def test_a_file_that_is_refused_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"12345")
+    before = os.listdir("/proc/self/fd")
+    for path in (tmp_path, tmp_path / "x", Path(os.devnull)):
+        with pytest.raises(OSError, match=r"directory|larger|device"):
+            open_file(path, 4)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_the_line() -> None:
+    assert decode_utf8("\ufeffα\n".encode(), "x.cnn") == "α\n"
+    for data, place in (
+        (b"\xff", "x.cnn:1: the file is not UTF-8 (byte 0)"),
+        (b"a\nb\n\xff\n", "x.cnn:3: the file is not UTF-8 (byte 4)"),
+    ):
+        with pytest.raises(CnncError) as caught:
+            decode_utf8(data, "x.cnn")
+        assert caught.value.diagnostics[0].message == place
+
+
+def test_names_for_files_and_messages() -> None:
+    assert safe_name("../a b/\x1bé+.txt") == "___a_b__é+.txt"
+    assert safe_name("") == "_"
+    assert len(safe_name("n" * 300)) == 100
+    assert [str(with_suffix(Path(path), ".svg")) for path in ("a/b.cnn", ".", "/")] == [
+        "a/b.svg",
+        "NAME.svg",
+        "/NAME.svg",
+    ]
+    assert first_line(ValueError("one\ntwo")) == "one"
+    assert first_line(ValueError("n" * 300)) == "n" * 200
+    assert first_line(ValueError()) == "ValueError"
+
+
+WRITES_ITSELF = {
+    "cli/demo_training": "into a temporary folder",
+    "cli/lsp": "to standard output",
+    "core/files": "what the others use",
+    "core/process_memory": "to the system",
+    "data/decoded_cache": "a file that it gives its name with rename_synced",
+    "data/download": "a file that it gives its name with rename_synced",
+    "onnx/emit/staging": "into a temporary folder",
+    "onnx/importer/importer": "a temporary file of atomic_replacements",
+    "onnx/quantize/int8": "into a temporary folder",
+    "onnx/run/predictions": "a temporary file of atomic_replacement",
+    "onnx/train_step/export": "temporary files of atomic_replacements",
+}
+"""The modules that write a file by themselves, and where."""
+
+
+def test_no_other_module_writes_a_file_by_itself() -> None:
+    """Use `write_atomic` or `atomic_replacement`: a reader, a full disk or a power cut must never meet half of a file."""
+    nodes = nodes_in(PACKAGE, r"open\(|write_(text|bytes)|copyfile|copy2|savetxt")
+    writes = {path for path, node in nodes if isinstance(node, ast.Call) and _writes(node)}
+    assert {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in writes} == WRITES_ITSELF.keys()
+
+
+def _writes(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing, or writes one: `path.open("wb")`, `os.fdopen(file, "wb")`, `path.write_text`."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    opens = name in ("open", "fdopen") and any(
+        mode[:1] in ("w", "a", "x") or "+" in mode for mode in modes if len(mode) < 4
+    )
+    return opens or name in ("write_text", "write_bytes", "savetxt", "copyfile", "copy2")

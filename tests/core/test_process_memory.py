@@ -79,3 +79,19 @@ def test_free_memory_is_what_the_narrowest_limit_leaves(tmp_path: Path, monkeypa
     assert process_memory.free_memory() == 100 * 1024
     limits[resource.RLIMIT_AS] = 950 * 1024
     assert process_memory.free_memory() == 50 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is another one elsewhere")
+def test_the_peak_of_a_process_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where /proc is missing or says nothing, the system's own count, in KiB."""
+    import resource
+
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        monkeypatch.setattr(process_memory, "_PROCESS", folder)
+        assert process_memory.peak_process_memory() == 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    meter = process_memory.MemoryMeter()
+    assert meter.growth is None, "the peak cannot be reset, and has not grown"
+    (tmp_path / "status").write_text("VmHWM:\t    2000 kB\n")
+    monkeypatch.setattr(process_memory, "_PROCESS", tmp_path)
+    assert process_memory.peak_process_memory() == 2000 * 1024

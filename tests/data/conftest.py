@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cnnc.core.tensor import DType, TensorType
-from cnnc.data import fetch, load
+from cnnc.data import download, fetch, load
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError, Exit
 
@@ -61,15 +61,17 @@ def idx_bytes() -> IdxBytes:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, no CNNC_DATA, and no network access; tests of downloads replace `fetch.open_url`."""
+    """An empty cache, no CNNC_DATA, and no network access; tests of downloads replace `download.open_url`."""
     folder = tmp_path / "cache"
     monkeypatch.setattr(fetch, "cache_folder", lambda name: folder / name)
     monkeypatch.delenv(fetch.VARIABLE, raising=False)
 
-    def refuse(url: str) -> None:
+    monkeypatch.delenv("CNNC_OFFLINE", raising=False)
+
+    def refuse(url: str, start: int = 0) -> None:
         raise AssertionError(f"nothing should be downloaded, but {url} was requested")
 
-    monkeypatch.setattr(fetch, "open_url", refuse)
+    monkeypatch.setattr(download, "open_url", refuse)
     return folder
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnc.data import KNOWN, cifar10, fetch, load
+from cnnc.data import KNOWN, Report, cifar10, fetch, load
+from cnnc.data.download import RemoteFile
 from cnnc.data.file_tree import open_tree
 from cnnc.data.images import files_below
 from cnnc.diagnostics import CnncError, Exit
@@ -204,17 +206,18 @@ def test_it_is_downloaded_if_it_is_nowhere(cache: Path, tmp_path: Path, monkeypa
     import hashlib
 
     content = pack(tmp_path / "a.tar.gz", binary()).read_bytes()
-    file = fetch.RemoteFile("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
+    file = RemoteFile("cifar-10-binary.tar.gz", len(content), hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(
         cifar10, "FILES", fetch.DataFiles("cifar10", (file,), cifar10.FILES.mirrors, cifar10.FILES.aliases)
     )
     asked: list[str] = []
 
-    def opener(url: str) -> io.BytesIO:
-        asked.append(url)
-        return io.BytesIO(content)
+    def download(file: RemoteFile, mirrors: Sequence[str], folder: Path, report: Report) -> Path:
+        asked.append(mirrors[0] + file.name)
+        (folder / file.name).write_bytes(content)
+        return folder / file.name
 
-    monkeypatch.setattr(fetch, "open_url", opener)
+    monkeypatch.setattr(fetch, "download", download)
     assert len(load("cifar10").train) == 10
     assert len(load("cifar10").train) == 10
     assert asked == ["https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"]

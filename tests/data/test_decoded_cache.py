@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnnc.core.file_lock import acquire, release
 from cnnc.data import decoded_cache, image_column, load, shard_index
 from cnnc.data.dataset import Dataset
 from cnnc.diagnostics import CnncError
@@ -126,6 +127,34 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, damage: str, folder: Path
             facts.write_bytes(b"{" if damage == "not JSON" else b"[1]")
     assert pixels(load("images", path=str(place), inputs=GREY)) == first
     assert data.read_bytes() == whole
+
+
+def test_pixels_that_a_killed_process_began_are_removed_and_those_of_another_are_not(
+    tmp_path: Path, folder: Path
+) -> None:
+    place = folder_of(tmp_path / "photos", by_class())
+    folder.mkdir(parents=True)
+    (folder / "killed.part123").write_bytes(b"half")
+    begun, is_locked = acquire(folder / "begun.part45")
+    load("images", path=str(place), inputs=GREY)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".json", *([".part45"] * is_locked), ".u8"]
+    release(begun, folder / "begun.part45")
+
+
+def test_pixels_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size alone says that they are complete, which after a power cut would be that of a file of zeros."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def sync(file: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{file}")).suffix)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    load("images", path=str(folder_of(tmp_path / "photos", by_class())), inputs=GREY)
+    assert synced[0].startswith(".part") or not Path("/proc/self/fd").exists()
 
 
 def test_without_a_cache_that_can_be_written(tmp_path: Path, folder: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +85,33 @@ def test_a_killed_worker_is_reported(photos: Decoders) -> None:
     with pytest.raises(CnncError, match="a process that decodes images died") as caught:
         list(batches)
     assert caught.value.diagnostics[0].code == "E912"
+
+
+def test_a_worker_that_dies_at_once_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it has read what it is to do: its pipe is broken, which must not be taken for that of stdout."""
+    started = []
+
+    def start_dead(target: str, file: int) -> tuple[subprocess.Popen[bytes], Connection]:
+        ours, theirs = Pipe()
+        theirs.close()
+        started.append(subprocess.Popen(["true"]))
+        return started[-1], ours
+
+    monkeypatch.setattr(decoders, "start_worker", start_dead)
+    with pytest.raises(CnncError, match="a process that decodes images died") as caught:
+        Decoders(open_tree(folder_of(tmp_path / "photos", by_class())), (1, 4, 6), 2)
+    assert (caught.value.diagnostics[0].code, caught.value.status) == ("E912", 6)
+    assert [process.returncode is not None for process in started] == [True]
+
+
+def test_a_system_that_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def popen(*words: object, **options: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(CnncError, match="cannot start a worker process: resource temporarily unavailable") as caught:
+        Decoders(open_tree(folder_of(tmp_path / "photos", by_class())), (1, 4, 6), 2)
+    assert (caught.value.diagnostics[0].code, caught.value.status) == ("E904", 6)
 
 
 @pytest.mark.long

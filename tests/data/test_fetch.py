@@ -1,25 +1,21 @@
-"""Finding and downloading the files of a data set; no test here uses the network."""
+"""Finding the files of a data set, and asking for those that are missing; tests/data/test_download.py downloads."""
 
 from __future__ import annotations
 
 import hashlib
-import http.client
-import io
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from email.message import Message
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from cnnc.data import fetch
+from cnnc.data import Report, fetch
+from cnnc.data.download import DownloadError, RemoteFile
 from cnnc.diagnostics import CnncError, Exit
 
 CONTENT = {"a.gz": b"the first", "b.gz": b"the second file"}
 FILES = fetch.DataFiles(
     "toy",
-    tuple(fetch.RemoteFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
+    tuple(RemoteFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in CONTENT.items()),
     ("https://one.example/toy/", "https://two.example/toy/"),
 )
 
@@ -44,31 +40,36 @@ def fill(folder: Path, *names: str) -> tuple[Path, ...]:
     return paths
 
 
-Answer = Callable[[str], io.BytesIO]
+@pytest.fixture
+def downloads(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Replaces the download of a file; the names of those that are downloaded."""
+    asked: list[str] = []
+
+    def download(file: RemoteFile, mirrors: Sequence[str], folder: Path, report: Report) -> Path:
+        assert tuple(mirrors) == FILES.mirrors
+        asked.append(file.name)
+        (folder / file.name).write_bytes(CONTENT[file.name])
+        return folder / file.name
+
+    monkeypatch.setattr(fetch, "download", download)
+    return asked
 
 
 @pytest.fixture
-def mirrors(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], list[str]]:
-    """Replaces the mirrors by a function; returns the list of the URLs that are requested."""
+def no_mirror(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mirror can be reached."""
 
-    def stand_in(answer: Answer) -> list[str]:
-        asked: list[str] = []
+    def download(*args: object) -> Path:
+        raise DownloadError("one.example: no answer in time; two.example: HTTP status 404")
 
-        def opener(url: str) -> io.BytesIO:
-            asked.append(url)
-            return answer(url)
-
-        monkeypatch.setattr(fetch, "open_url", opener)
-        return asked
-
-    return stand_in
+    monkeypatch.setattr(fetch, "download", download)
 
 
-Mirrors = Callable[[Answer], list[str]]
-
-
-def sound(url: str) -> io.BytesIO:
-    return io.BytesIO(CONTENT[url.rpartition("/")[2]])
+BY_HAND = (
+    f"download a.gz (9 bytes, SHA-256 {FILES.files[0].sha256}); b.gz (15 bytes, SHA-256 {FILES.files[1].sha256}) "
+    "from https://one.example/toy/ or https://two.example/toy/ into {cache}, or into another folder with all files of toy "
+    "and name it with --data FOLDER or the environment variable CNNC_DATA"
+)
 
 
 # ---- finding
@@ -163,147 +164,70 @@ def test_the_cache_is_in_the_users_cache_folder() -> None:
 # ---- fetching
 
 
-def test_the_first_mirror_suffices(cache: Path, mirrors: Mirrors) -> None:
-    asked = mirrors(sound)
-    paths = find_or_fetch()
-    assert asked == ["https://one.example/toy/a.gz", "https://one.example/toy/b.gz"]
+def test_missing_files_go_into_the_cache(cache: Path, downloads: list[str]) -> None:
+    lines: list[str] = []
+    paths = fetch.find_or_fetch(FILES, None, lines.append)
     assert paths == (cache / "toy" / "a.gz", cache / "toy" / "b.gz")
-    assert [path.read_bytes() for path in paths] == list(CONTENT.values())
-    assert sorted(path.name for path in (cache / "toy").iterdir()) == ["a.gz", "b.gz"]
+    assert lines == [f"toy is not in {cache / 'toy'}: downloading it"]
+    assert find_or_fetch() == paths
+    assert downloads == ["a.gz", "b.gz"]
 
 
-def test_a_downloaded_file_is_found_again(cache: Path, mirrors: Mirrors) -> None:
-    asked = mirrors(sound)
-    assert find_or_fetch() == find_or_fetch()
-    assert len(asked) == 2
-
-
-def test_only_missing_files_are_downloaded(cache: Path, mirrors: Mirrors) -> None:
+def test_only_missing_files_are_downloaded(cache: Path, downloads: list[str]) -> None:
     fill(cache / "toy", "a.gz")
-    asked = mirrors(sound)
     find_or_fetch()
-    assert asked == ["https://one.example/toy/b.gz"]
+    assert downloads == ["b.gz"]
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        urllib.error.URLError(OSError(-2, "Name or service not known")),
-        urllib.error.HTTPError("https://one.example", 404, "Not Found", Message(), None),
-        TimeoutError("timed out"),
-        http.client.RemoteDisconnected("closed"),
-        http.client.IncompleteRead(b""),
-    ],
-)
-def test_the_second_mirror_is_used_if_the_first_fails(cache: Path, mirrors: Mirrors, failure: Exception) -> None:
-    def answer(url: str) -> io.BytesIO:
-        if "one.example" in url:
-            raise failure
-        return sound(url)
-
-    asked = mirrors(answer)
-    assert [path.read_bytes() for path in find_or_fetch()] == list(CONTENT.values())
-    assert asked == [f"https://{host}.example/toy/{name}" for name in CONTENT for host in ("one", "two")]
-
-
-def test_a_failure_while_reading_tries_the_next_mirror(cache: Path, mirrors: Mirrors) -> None:
-    class Broken(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            raise ConnectionResetError(104, "Connection reset by peer")
-
-    mirrors(lambda url: Broken() if "one.example" in url else sound(url))
-    assert [path.read_bytes() for path in find_or_fetch()] == list(CONTENT.values())
-
-
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        (b"the worst", "expected SHA-256 " + FILES.files[0].sha256),
-        (b"short", "expected 9 bytes, received 5"),
-        (b"the first and more", "expected 9 bytes, received more"),
-        (b"", "expected 9 bytes, received 0"),
-    ],
-)
-def test_wrong_content_is_refused_and_leaves_nothing_behind(
-    cache: Path, mirrors: Mirrors, data: bytes, text: str
-) -> None:
-    asked = mirrors(lambda url: io.BytesIO(data))
-    error = refused()
-    assert error.diagnostics[0].message.count(text) == 2  # once for each mirror
-    assert len(asked) == 2
-    assert list((cache / "toy").iterdir()) == []
-
-
-def test_at_most_one_byte_more_than_the_size_is_read(cache: Path, mirrors: Mirrors) -> None:
-    sizes: list[int | None] = []
-
-    class Endless(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            sizes.append(size)
-            assert size is not None
-            assert size >= 0
-            return bytes(size)
-
-    mirrors(lambda url: Endless())
-    refused()
-    assert sizes == [10, 10]
-
-
-def test_offline_error_says_what_to_do(cache: Path, mirrors: Mirrors) -> None:
-    def offline(url: str) -> io.BytesIO:
-        raise urllib.error.URLError(OSError(-3, "Temporary failure in name resolution"))
-
-    mirrors(offline)
+def test_the_error_says_how_to_get_the_files_by_hand(cache: Path, no_mirror: None) -> None:
     (diagnostic,) = refused().diagnostics
-    assert diagnostic.message == (
-        "cannot download a.gz (one.example: temporary failure in name resolution; "
-        "two.example: temporary failure in name resolution)"
-    )
-    assert diagnostic.help == (
-        "download a.gz, b.gz from https://one.example/toy/ or https://two.example/toy/ "
-        f"into {cache / 'toy'}, or into another folder and name it with --data FOLDER "
-        "or the environment variable CNNC_DATA"
-    )
+    assert diagnostic.message == "cannot download a.gz (one.example: no answer in time; two.example: HTTP status 404)"
+    assert diagnostic.help == BY_HAND.format(cache=cache / "toy")
 
 
-def test_a_read_only_cache_is_a_write_error(cache: Path, mirrors: Mirrors) -> None:
+def test_a_read_only_cache_is_a_write_error(cache: Path, downloads: list[str]) -> None:
     cache.write_text("a file where the folder should be")
-    mirrors(sound)
     with pytest.raises(CnncError) as caught:
         find_or_fetch()
     assert [d.code for d in caught.value.diagnostics] == ["E902"]
 
 
-def test_progress_is_reported(cache: Path, mirrors: Mirrors) -> None:
-    mirrors(sound)
-    lines: list[str] = []
-    fetch.find_or_fetch(FILES, None, lines.append)
-    assert lines == [
-        f"toy is not in {cache / 'toy'}: downloading it",
-        "downloading a.gz (9 bytes) from one.example",
-        "downloading b.gz (15 bytes) from one.example",
-    ]
+# ---- offline
 
 
-# ---- the opener
+@pytest.mark.parametrize("there", [(), ("a.gz",)])
+def test_offline_nothing_is_downloaded(
+    cache: Path, downloads: list[str], monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...]
+) -> None:
+    """The error names what is missing, its size and checksum, where it comes from, and where it goes."""
+    monkeypatch.setenv("CNNC_OFFLINE", "1")
+    if there:
+        fill(cache / "toy", *there)
+    (diagnostic,) = refused().diagnostics
+    assert diagnostic.message == f"toy is not in {cache / 'toy'}, and nothing is downloaded offline"
+    assert ("a.gz (9 bytes" in diagnostic.help) == (not there)
+    assert f"b.gz (15 bytes, SHA-256 {FILES.files[1].sha256}) from https://one.example/toy/" in diagnostic.help
+    assert f"into {cache / 'toy'}, or into another folder" in diagnostic.help
+    assert downloads == []
+    assert not there or cache.exists()
 
 
-@pytest.mark.parametrize("url", ["http://one.example/a", "ftp://one.example/a", "file:///etc/hostname", "data:,a"])
-def test_only_https_is_opened(url: str) -> None:
-    with pytest.raises(urllib.error.URLError, match="unknown url type"):
-        fetch.open_url(url)
+def test_the_help_works_offline(cache: Path, downloads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNNC_OFFLINE", "1")
+    refused()
+    paths = fill(cache / "toy")
+    assert find_or_fetch() == paths
 
 
-@pytest.mark.parametrize("scheme", ["http", "ftp"])
-def test_a_redirection_away_from_https_is_refused(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    class Response(io.BytesIO):
-        code, status, msg = 302, 302, "Found"
-
-        def info(self) -> Message:
-            headers = Message()
-            headers["Location"] = f"{scheme}://one.example/a"
-            return headers
-
-    monkeypatch.setattr(urllib.request.HTTPSHandler, "https_open", lambda self, request: Response())
-    with pytest.raises(urllib.error.URLError, match=f"unknown url type: {scheme}"):
-        fetch.open_url("https://one.example/a")
+@pytest.mark.parametrize(("setting", "allowed"), [("", True), ("0", True), ("1", False), ("yes", None)])
+def test_the_values_of_the_variable(
+    cache: Path, downloads: list[str], monkeypatch: pytest.MonkeyPatch, setting: str, allowed: bool | None
+) -> None:
+    monkeypatch.setenv("CNNC_OFFLINE", setting)
+    if allowed:
+        find_or_fetch()
+        return
+    with pytest.raises(CnncError) as caught:
+        find_or_fetch()
+    assert [d.code for d in caught.value.diagnostics] == ["E010" if allowed is None else "E603"]
+    assert downloads == []

@@ -11,7 +11,7 @@ import pytest
 from cnnc.data.dataset import Dataset
 from cnnc.data.number_format import AmbiguousNumbers, NumberFormat, find_number_format
 from cnnc.data.series import read_unlabelled
-from cnnc.data.table_layout import Wanted
+from cnnc.data.table_layout import DeclaredColumns
 from tests.data.conftest import loaded_and_reported, refused, takes
 
 TWO = (takes(2),)
@@ -174,12 +174,12 @@ def test_a_comma_that_may_be_two_things_is_not_guessed(tmp_path: Path) -> None:
 
 
 def test_prediction_reads_the_table_of_the_training_with_and_without_targets(tmp_path: Path) -> None:
-    wanted = Wanted(("price", "rent"), ("built", "kind"))
-    whole = read_unlabelled(flats(tmp_path), 2, wanted=wanted)
+    declared = DeclaredColumns(("price", "rent"), ("built", "kind"))
+    whole = read_unlabelled(flats(tmp_path), 2, declared=declared)
     lines = (tmp_path / "t.csv").read_text(encoding="utf-8").splitlines()
     for columns in (slice(0, 5), slice(2, 4)):
         place = write(tmp_path, *(",".join(line.split(",")[columns]) for line in lines))
-        assert np.array_equal(read_unlabelled(place, 2, wanted=wanted), whole), columns
+        assert np.array_equal(read_unlabelled(place, 2, declared=declared), whole), columns
     assert whole[3].tolist() == [3.5, 9.25]
 
 

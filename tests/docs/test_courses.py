@@ -2,8 +2,8 @@
 
 A block ```` ```console ```` holds one or several commands, each after `$ `, with its output; `...` on a line of its own
 stands for lines left out, also several times. Words after `console` say more: `trained`: the numbers come from training, and
-may differ a little on another machine; `mnist`, `text`: the step needs this data set, and `CNNC_DATA` has to name the folder
-that contains it.
+may differ a little on another machine; `slow`: it trains for several seconds, or needs such a
+run, and belongs to the slow test alone; `mnist`, `text`: it needs this data set, and `CNNC_DATA` has to name the folder that contains it.
 
 To regenerate the outputs, run `python -m tests.docs.test_courses PAGE...`, by default of all pages; with the word `all`, also
 those of steps that need a data set.
@@ -29,6 +29,7 @@ from tests.report.test_docs import COURSES, FENCE, blocks, cut_like, networks
 
 DATA = {"mnist": "mnist", "text": "text"}
 """The words of a block that stand for a data set, and the folder that contains it."""
+WORDS = {"trained", "slow", *DATA}
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?%?")
 POINTS = 8
 """By how many percentage points the result of training may differ on another machine."""
@@ -44,6 +45,10 @@ class Step(NamedTuple):
     @property
     def needs_data(self) -> bool:
         return not self.words.isdisjoint(DATA)
+
+    @property
+    def is_slow(self) -> bool:
+        return self.needs_data or "slow" in self.words
 
 
 def steps(page: Path) -> Iterator[Step]:
@@ -123,31 +128,29 @@ def run_all(page: Path, chosen: list[Step], folder: Path) -> None:
             pytest.fail(f"{step.command}\n--- shown\n{step.output}\n--- printed\n{printed}")
 
 
-LONG = ("autoencoder", "segmentation")
-"""Pages that train networks for half a minute, which the lecture trains too."""
 each_course = pytest.mark.parametrize("page", COURSES, ids=[page.stem for page in COURSES])
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in LONG)) for page in COURSES]
-)
+@each_course
 def test_the_steps_without_downloads(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL")
-    run_all(page, [step for step in steps(page) if not step.needs_data], tmp_path)
+    run_all(page, [step for step in steps(page) if not step.is_slow], tmp_path)
 
 
 @pytest.mark.slow
 @each_course
 def test_all_steps(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("PIL")
-    if not any(step.needs_data for step in steps(page)):
-        pytest.skip("needs no data set, and runs in test_the_steps_without_downloads")
+    chosen = list(steps(page))
+    if not any(step.is_slow for step in chosen):
+        pytest.skip("runs in test_the_steps_without_downloads")
     root = Path(os.environ.get("CNNC_DATA", "none"))
-    missing = [name for name in DATA.values() if not (root / name).exists()]
+    needed = {DATA[word] for step in chosen for word in step.words & DATA.keys()}
+    missing = sorted(name for name in needed if not (root / name).exists())
     if missing:
         pytest.skip(f"CNNC_DATA has no {', '.join(missing)}")
-    run_all(page, list(steps(page)), tmp_path)
+    run_all(page, chosen, tmp_path)
 
 
 def test_outputs_of_a_training_may_differ_a_little() -> None:
@@ -166,7 +169,7 @@ def test_every_block_of_commands_is_read(page: Path) -> None:
         assert kind in {"console", "cnn", "csv", "sh", "python", "text", ""}, info
         if kind == "console":
             assert text.startswith("$ "), text
-            assert set(words) <= {"trained", *DATA}, info
+            assert set(words) <= WORDS, info
 
 
 def regenerated(page: Path, with_data: bool) -> str:

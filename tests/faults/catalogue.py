@@ -1,7 +1,8 @@
 """The catalogue of faults: one command per line, after the status and the codes of the errors with which it ends.
 
 The files are those of tests/faults/inputs.py. What a command writes where it succeeds is named `new`. A word before the
-command with `=` sets a variable of the environment. `CLOSED_STREAMS` are commands whose standard streams a shell closes.
+command with `=` sets a variable of the environment. `CLOSED_STREAMS` are commands whose standard streams a shell closes, or whose memory it limits. `BROKEN_PIPES` are commands
+whose output nobody reads.
 """
 
 CATALOGUE = """
@@ -650,6 +651,20 @@ CATALOGUE = """
 2 E010: check --fish net.cnn
 3 E601: eval net.onnx --on fish
 2 E010: bench net.onnx --seconds -1
+2 E010: bench net.onnx --threads 99999999999999999999
+2 E010: train net.cnn --run ''
+2 E010: export net.cnn -o ''
+2 E010: import net.onnx --out=
+2 E010: predict net.onnx good.npz --out ''
+6 E913: check net.cnn --max-params 100
+6 E913: train net.cnn --max-memory 100k --run new
+6 E913: predict net.onnx digits.npy --max-memory 1k
+6 E913: import net.onnx --max-params 5 -o new.cnn
+6 E913: CNNC_MAX_MEMORY=1k train --resume run
+6 E913: CNNC_MAX_PARAMS=10 export run -o new.onnx
+2 E010: CNNC_MAX_MEMORY=fish export net.cnn -o new.onnx
+2 E010: check net.cnn --max-params -5
+2 E010: info net.onnx --max-memory ٣M
 """
 
 CLOSED_STREAMS = """
@@ -666,5 +681,67 @@ CLOSED_STREAMS = """
 0: train net.cnn --run new ; <&-
 0: export net.cnn -o new.onnx ; >&- 2>&-
 0: fmt - ; <&-
+0: check net.cnn ; ulimit -v 120000
+6: train net.cnn --run new ; ulimit -v 120000
+6: train net.cnn --run new ; ulimit -v 160000
+6: predict net.onnx good.npz ; ulimit -v 120000
+6: predict net.onnx good.npz ; ulimit -v 200000
+6: info net.onnx ; ulimit -v 160000
+6: export net.cnn -o new.onnx ; ulimit -v 200000
+0: train net.cnn --run new ; ulimit -v 4000000
 2: fish ; 2>&-
+"""
+
+BROKEN_PIPES = """
+check net.cnn
+check net.cnn --json
+check net.cnn --csv
+check net.cnn --explain
+check net.cnn --format sarif
+check colon.cnn --format json
+train net.cnn --run new
+train net.cnn --run new --json
+train net.cnn --dry-run
+export net.cnn -o new.onnx
+export net.cnn -o new.onnx --json --report
+export net.cnn -o /dev/stdout
+export --passes
+import net.onnx -o new.cnn
+import net.onnx -o new.cnn --json
+predict net.onnx good.npz
+predict net.onnx good.npz --json
+eval run
+eval run --json
+eval net.onnx
+info net.onnx
+info net.onnx --json
+info net.onnx --source
+where net.onnx
+bench net.onnx --seconds 0 --warmup 0
+bench net.onnx --seconds 0 --warmup 0 --json
+unfold net.cnn conv1
+unfold '1 2; 3 4' --kernel 1
+fmt --diff untidy.cnn
+fmt --check untidy.cnn
+new --list
+new --list --json
+new new
+draw net.cnn -o new.svg
+inspect run -o new.html
+curves run -o new.svg
+data net.cnn
+data digits --json
+demo net.onnx -o new.html
+filter cut.png -o new.png
+ops
+ops conv
+explain
+explain E302
+doctor
+doctor --json
+man
+--help
+--version
+check --help
+lsp --help
 """

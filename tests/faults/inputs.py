@@ -82,6 +82,7 @@ def _sources(folder: Path) -> None:
         "half_names": "input 3x16x16\na: conv 2 k=1\nconcat { relu } a\n",
         "dotted": "input 1x8x8\nfc 2\nsoftmax\ntrain {\n  data digits\n  optimizer.adam lr=0.1\n}\n",
         "arabic": "input 1x٨x8\n",
+        "untidy": "input   1x8x8\nrelu\n",
         "zero": "input 1x0x8\nrelu\n",
         "negative": "input 1x8x8\nconv -3 k=3\n",
         "nul": "input 1x8x8\n\0relu\n",

@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.commands import COMMAND, environment, run_in_process
-from tests.faults.catalogue import CATALOGUE, CLOSED_STREAMS
+from cnnc.diagnostics import Exit
+from tests.commands import COMMAND, environment, run_in_process, run_into_broken_pipe
+from tests.faults.catalogue import BROKEN_PIPES, CATALOGUE, CLOSED_STREAMS
 from tests.faults.inputs import RAW, write_inputs
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -118,13 +119,27 @@ def test_row(all_inputs: Path, tmp_path: Path, line: str) -> None:
 def test_closed_streams(all_inputs: Path, line: str) -> None:
     ending, _, command = line.partition(": ")
     words, _, redirections = command.partition(" ; ")
-    shell = f"{shlex.join(COMMAND)} {words} {redirections}"
+    command = f"{shlex.join(COMMAND)} {words}"
+    shell = f"{redirections} && {command}" if redirections.startswith("ulimit") else f"{command} {redirections}"
     with _unchanged(all_inputs, Row.read(f"0: {words}")):
         done = subprocess.run(
             ["sh", "-c", shell], cwd=all_inputs, env=environment(), capture_output=True, timeout=SECONDS, check=False
         )
-    assert done.returncode == int(ending)
+    assert done.returncode == int(ending), done.stderr
     assert b"Traceback" not in done.stderr
+    assert not redirections.startswith("ulimit") or done.returncode == 0 or b"error[E904]" in done.stderr
+
+
+@pytest.mark.slow
+def test_every_command_ends_alike_where_nobody_reads_its_output(all_inputs: Path) -> None:
+    wrong = []
+    for line in BROKEN_PIPES.strip("\n").splitlines():
+        row = Row.read(f"0: {line}")
+        with _unchanged(all_inputs, row):
+            status, err = run_into_broken_pipe(row.words, all_inputs, environment())
+        if status != Exit.RESOURCES or re.search("(?i)error|traceback|broken", err):
+            wrong.append(f"{line}: {status} {err[-300:]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def _run(row: Row, folder: Path, usage: Path) -> tuple[int, int, str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -703,3 +706,27 @@ def test_a_large_network() -> None:
     assert diagnostics == []
     assert len(file.statements) == 20_000
     assert bare(file.statements[0]) == bare(file.statements[-2])
+
+
+# ---- the cache
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no permission bits")
+def test_tables_are_kept_where_nobody_else_can_put_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lark unpickles them, which can run code."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "cnnc" / "grammar"
+    assert parsing._cache_file() == str(folder / "tables.pickle")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert parsing._cache_file() == str(folder / "tables.pickle")
+    folder.chmod(0o770)
+    assert parsing._cache_file() is False
+    folder.chmod(0o701)
+    assert parsing._cache_file() is False
+    folder.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert parsing._cache_file() is False
+    folder.unlink()
+    monkeypatch.setattr(os, "getuid", lambda: folder.parent.stat().st_uid + 1)
+    assert parsing._cache_file() is False

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnc.core.files import open_file
+from cnnc.onnx import external_files
 from cnnc.onnx.external_files import open_external
 
 
@@ -41,3 +43,15 @@ def test_other_files_are_refused(folder: Path, location: str, reason: str) -> No
     (folder / "circle").symlink_to("circle")
     with pytest.raises(OSError, match=reason):
         open_external(folder, location)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs a system that names open files")
+def test_a_name_that_becomes_a_link_before_it_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def swapped(path: Path) -> object:
+        path.unlink()
+        path.symlink_to(folder.parent / "secret")
+        return open_file(path)
+
+    monkeypatch.setattr(external_files, "open_file", swapped)
+    with pytest.raises(OSError, match="outside the model's folder"):
+        open_external(folder, "w.bin")

@@ -12,7 +12,7 @@ import pytest
 
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network, check, load
-from cnnc.onnx.emit.model import emit
+from cnnc.onnx.emit.model import emit, newest_opset
 from cnnc.onnx.export import export
 from cnnc.onnx.metadata import PRECISION, QUALITY, Facts, metadata, read_facts
 from cnnc.onnx.run.inspect import describe
@@ -268,6 +268,8 @@ def test_every_node_and_tensor_has_a_position() -> None:
 @pytest.mark.parametrize("opset", [13, 17, 20, 21, 23])
 def test_nodes_carry_their_position(opset: int) -> None:
     """Layer and calls from IR 10 on; before, the format has no metadata for nodes."""
+    if opset > newest_opset():
+        pytest.skip(f"the installed onnx and onnxruntime have opsets up to {newest_opset()}")
     model = model_of(BLOCKS, opset)
     node = next(n for n in model.graph.node if n.name == "stage.last.conv1")
     assert node.doc_string == "net.cnn:2"

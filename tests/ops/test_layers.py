@@ -25,6 +25,7 @@ from cnnc.ops.conv import Conv, ConvTranspose
 from cnnc.ops.dense import Bilinear, Fc
 from cnnc.ops.filter import Filter
 from cnnc.ops.kernels import NAMED
+from cnnc.ops.local import Local
 from cnnc.ops.merge import Add, Concat, Maximum, Merge, Mul, Sub
 from cnnc.ops.norm import GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm
 from cnnc.ops.pool import GlobalPool, Maxout, Pool, Unpool, Upsample
@@ -205,6 +206,36 @@ def test_output_type_parameters_and_macs_of_a_layer(row: Row) -> None:
     assert op.brief() == op.brief().strip()
 
 
+FORMULA = re.compile(r"(?<![\dx])((?:floor\(|ceil\(|\(|\d)[\d +\-·/().²]*) = ([\d,]+(?:\.\d+)?)(?![\dx])")
+
+
+def test_the_formulas_of_a_layer_multiply_out() -> None:
+    """`16·(3·3·3) + 16 = 448`: the left side is the right one, in every line that `--explain` prints."""
+    lines = [line for row in ROWS for line in row.op.explain(*row.types)]
+    assert [line for line in lines if "params = " in line and not FORMULA.search(line)] == [
+        "params = 3 (one slope per channel)"
+    ]
+    formulas = [(line, *match) for line in lines for match in FORMULA.findall(line)]
+    assert len(formulas) > 100
+    for line, left, right in formulas:
+        expression = left.replace("·", "*").replace("²", "**2")
+        value = eval(expression, {"floor": math.floor, "ceil": math.ceil})
+        assert f"{value:.2f}" == f"{float(right.strip(',').replace(',', '')):.2f}", line
+
+
+def test_what_a_table_shows_of_a_layer_is_what_the_language_reads() -> None:
+    """Except for a named filter, of which it shows the numbers too."""
+    rows = [
+        row for row in ROWS if len(row.types) == 1 and row.keyword != "add" and row.values.get("numbers") != "sobel_x"
+    ]
+    assert len(rows) > 140
+    for row in rows:
+        (x,) = row.types
+        shared = "fc1: fc 10 bias=false; from input1; " if "share" in row.values else ""
+        source = f"input {x} dtype={x.dtype}; {shared}{row.keyword} {row.op.brief()}"
+        assert check(source).require_graph().nodes[-1].op == row.op, source
+
+
 def test_every_layer_has_a_row() -> None:
     assert sorted(set(OPS) - {row.keyword for row in ROWS}) == []
 
@@ -274,10 +305,12 @@ def test_the_example_of_spectrogram_works() -> None:
     assert found.require_graph().nodes[-1].type.shape == (1, 40, 98)
 
 
-@pytest.mark.parametrize("keyword", ["conv", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"])
+@pytest.mark.parametrize(
+    "keyword", ["conv", "conv_transpose", "local", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"]
+)
 def test_a_vector_has_no_window(keyword: str) -> None:
     values: dict[str, dict[str, Any]] = {
-        "conv": {"out": 3, "k": 3},
+        **{word: {"out": 3, "k": 3} for word in ("conv", "conv_transpose", "local")},
         "pool": {"kind": "max", "k": 2},
         "global_pool": {"kind": "avg"},
         "unpool": {"of": "pool1"},
@@ -375,6 +408,8 @@ def test_fans_of_a_transposed_convolution() -> None:
     """Each output of k=4 s=2 meets 2·2 of the 16 taps; each input all of them."""
     (weight, _) = ConvTranspose.make(out=6, k=4, s=2, groups=2).parameters(tensor("8x5x5"))
     assert weight == Parameter("weight", (8, 3, 4, 4), "auto", 16, 48)
+    (weight, _) = Local.make(out=6, k=4, s=2).parameters(tensor("8x5x5"))
+    assert (weight.fan_in, weight.fan_out) == (8 * 16, 6 * 16)
     (narrow, _) = ConvTranspose.make(out=6, k=1, s=3).parameters(tensor("2x5x5"))
     assert narrow.fan_in == 1
 
@@ -473,6 +508,19 @@ def test_transposed_errors(values: dict[str, Any], code: str, argument: str, hel
     assert help in error.help
 
 
+def test_same_is_impossible_on_the_axis_with_the_short_kernel() -> None:
+    error = failure(make("conv_transpose", out=4, k=(3, 1), s=(1, 3), p="same"), "4x4x4")
+    assert error.message == "`same` is impossible: the kernel plus output_pad is 1, less than the stride of 3"
+
+
+def test_a_transposed_error_is_about_the_axis_where_the_least_is_left() -> None:
+    error = failure(make("conv_transpose", out=4, k=2, p=3), "4x9x4")
+    assert error.message == "the padding removes the whole output: its size would be -1"
+    assert error.label == "out = (4 - 1)·1 - 3 - 3 + 2 + 0 = -1"
+    assert error.help == "p=2 is the largest padding that leaves an output"
+    assert "p=0 is the largest" in failure(make("conv_transpose", out=4, k=1, p=1), "4x1x5").help
+
+
 def test_the_help_of_a_transposed_error_works() -> None:
     assert make("conv_transpose", out=4, k=2, p=2).output(tensor("4x4x4")).spatial == (1, 1)
     for better in ({"k": 1, "output_pad": 2}, {"k": 3}):
@@ -536,6 +584,9 @@ def test_maxout_and_groups_need_their_multiples() -> None:
     assert failure(GroupNorm.make(groups=5), "32x5x5").help == "it must divide 32: 1, 2, 4, 8, 16, 32; write `groups=4`"
     assert failure(ChannelShuffle.make(groups=3), "32x5x5").code == "E304"
     assert failure(Conv.make(out=6, k=1, groups=4), "4x5x5").code == "E304"
+    error = failure(Conv.make(out=8, k=1, groups=3), "12x5x5")
+    assert error.message == "groups=3 does not divide the 8 output channels"
+    assert error.help == "groups must divide both 12 and 8; possible values: 1, 2, 4; write `groups=2`"
     assert failure(DepthToSpace.make(n=2), "6x5x5").help == "add `conv 8 k=1` before it"
 
 
@@ -707,6 +758,52 @@ def test_a_filter_larger_than_the_image() -> None:
     assert (error.code, error.argument, error.help) == ("E302", "numbers", "pad with p=1")
 
 
+@pytest.mark.parametrize(
+    ("shape", "k", "help"),
+    [
+        ("1x3x9", 5, "k=3 is the largest kernel that fits, or pad with p=1"),
+        ("1x9x4", (2, 9), "k=4 is the largest kernel that fits, or pad with p=3"),
+    ],
+)
+def test_a_kernel_must_fit_on_every_axis(shape: str, k: Any, help: str) -> None:
+    assert failure(make("conv", out=1, k=k), shape).help == help
+
+
+def test_a_kernel_is_dilated_if_it_is_on_one_axis() -> None:
+    error = failure(make("conv", out=1, k=3, d=(1, 2)), "1x8x4")
+    assert error.message == "the 3x5 kernel (dilated) does not fit into the 8x4 input"
+    assert error.help == "pad with p=1", "a kernel that is not dilated is another layer"
+
+
+def test_fc_says_what_it_flattens() -> None:
+    assert [Fc.make(out=2).explain(tensor(shape))[0] for shape in ("3x20x20", "7")] == [
+        "3x20x20 flattens to 1,200; params = 2·1200 + 2 = 2,402",
+        "params = 2·7 + 2 = 16",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "meant"),
+    [
+        ("8x8x3", "3x8x8"), ("9x9x1", "1x9x9"), ("7x7x3", ""), ("8x9x3", ""), ("8x8x2", ""), ("3x8x8", ""),
+        ("5x3x8x8", "3x8x8"), ("5x1x9x9", "1x9x9"), ("5x3x7x7", ""), ("5x3x8x9", ""), ("5x2x8x8", ""),
+        ("28x28", "1x28x28"), ("27x27", ""), ("28x29", ""),
+    ],
+)  # fmt: skip
+def test_an_input_that_is_probably_an_image_in_another_layout(shape: str, meant: str) -> None:
+    helps = [a.help for a in make("input", 0, shape=Extents(tensor(shape).shape)).advice()]
+    assert helps == ([f"write `input {meant}` if it is an image"] if meant else [])
+
+
+def test_an_input_with_a_symbol_is_in_the_layout_that_was_meant() -> None:
+    op = make("input", 0, shape=Extents((8, 8, 3)))
+    assert [bool(op.replace(symbols=symbols).advice()) for symbols in ((), ("", "", ""), ("H", "", ""))] == [
+        True,
+        True,
+        False,
+    ]
+
+
 # --- rearrangement -----------------------------------------------------------------------------------------
 
 
@@ -728,6 +825,17 @@ def test_crop_is_in_the_middle_and_inside() -> None:
 def test_slices_beyond_the_axis(begin: int, end: int | None, argument: str) -> None:
     error = failure(Slice.make(begin=begin, **({} if end is None else {"end": end})), "5x4x4")
     assert (error.code, error.argument) == ("E322", argument)
+
+
+def test_an_empty_slice_is_told_from_one_beyond_the_axis() -> None:
+    for begin, end, problem in (
+        (3, 3, "slice 3 3 selects no element of an axis of 5"),
+        (5, 5, "slice 5 5 selects no element of an axis of 5"),
+        (3, 0, "slice 3 0 selects no element of an axis of 5"),
+        (0, 6, "slice 0 6 reaches beyond an axis of 5"),
+        (6, 6, "slice 6 6 reaches beyond an axis of 5"),
+    ):
+        assert failure(Slice.make(begin=begin, end=end), "5x4x4").message == problem
 
 
 def test_places_and_axes_that_do_not_exist() -> None:
@@ -757,6 +865,9 @@ def test_embed_takes_a_vector_of_integers() -> None:
     error = failure(Embed.make(rank=1, dim=8, vocab=9), "3x4:int64")
     assert error.code == "E324"
     assert "`reshape 12`" in error.help
+    assert Embed.make(rank=0, dim=8, vocab=9).windows(tensor("7:int64")) == (Window(1),), (
+        "an axis that the vector lacks"
+    )
 
 
 @pytest.mark.parametrize("cls", [Clip, HardTanh])
@@ -776,6 +887,15 @@ def test_hard_tanh_is_from_minus_1_to_1_unless_given() -> None:
 def test_local_response_norm_says_which_channels() -> None:
     assert "2 channels before and 2 after" in LocalResponseNorm.make().explain(tensor("8x4x4"))[0]
     assert "1 channels before and 2 after" in LocalResponseNorm.make(size=4).explain(tensor("8x4x4"))[0]
+
+
+def test_norms_say_over_what() -> None:
+    for op, over in (
+        (GroupNorm.make(groups=3), "4x4x5 in each of 3 groups"),
+        (InstanceNorm.make(), "4x5, per channel"),
+        (LayerNorm.make(), "all of 12x4x5"),
+    ):
+        assert op.explain(tensor("12x4x5"))[1] == f"statistics over {over}"
 
 
 def test_what_rectifies() -> None:
@@ -837,6 +957,12 @@ def test_shapes_that_do_not_add(a: str, b: str, help: str) -> None:
     assert error.message == f"add needs equal shapes: {a} and {b}"
     assert error.label == f"{a} + {b}"
     assert help in error.help
+
+
+def test_where_both_operands_need_an_edit_that_is_all_the_help() -> None:
+    assert failure(Add.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
+    assert failure(Add.make(), "64x26x28", "64x28x26").help == "apply `crop 26x26` to both"
+    assert failure(Concat.make(), "64x28", "64x28x28").help == "give both 2 spatial axes with `reshape`"
 
 
 def fixed_type(error: ShapeError, shape: str) -> TensorType:

@@ -19,7 +19,7 @@ from cnnc.network import check
 from cnnc.ops.base import ShapeError
 from cnnc.ops.conv import Conv
 from cnnc.ops.pool import Pool
-from cnnc.ops.window import AxisRule, resolve_padding, stride_advice
+from cnnc.ops.window import AxisRule, Geometry, resolve_padding, stride_advice
 
 # --- against ONNX, thousands of combinations ---------------------------------------------------------------
 
@@ -228,6 +228,27 @@ def test_rows_left_unread_are_those_after_the_last_window_less_the_usual_gap() -
         assert r.unread == expected, r
 
 
+def test_windows_that_read_only_padding_are_found_by_listing_what_each_reads() -> None:
+    for r in [
+        *FITTING,
+        *(r.replace(ceil=True) for r in poolable(FITTING)),
+        *(r.replace(begin=7) for r in FITTING[::5]),
+    ]:
+        starts = range(-r.begin, -r.begin + r.out * r.s, r.s)
+        only_padding = any(not any(0 <= start + i * r.d < r.m for i in range(r.k)) for start in starts)
+        assert r.pads_whole_window == only_padding, r
+
+
+def test_the_padding_of_a_geometry_reaches_as_far_as_the_last_window() -> None:
+    for r in [*FITTING[::7], *(r.replace(ceil=True) for r in poolable(FITTING))]:
+        geometry = Geometry.of([r, r.replace(end=9)])
+        begin, end = geometry.pads[0]
+        assert (geometry.k[0], geometry.s[0], geometry.d[0], geometry.out[0], begin) == (r.k, r.s, r.d, r.out, r.begin)
+        assert end == max(r.end, (r.out - 1) * r.s + r.e - r.begin - r.m)
+        assert geometry.padded_sizes((r.m, 5)) == (r.m + begin + end, 5 + r.begin + geometry.pads[1][1])
+        assert geometry.padded
+
+
 def advised(rule: AxisRule) -> Iterator[AxisRule]:
     """The rule as each edit makes it that a warning's help names."""
     for advice in stride_advice((rule,), "conv"):
@@ -253,6 +274,7 @@ def test_the_edits_that_a_warning_names_work(even: bool) -> None:
     [
         ("input 3x32x32; conv 8 k=3 s=2", "p=1 or k=4"),
         ("input 3x224x224; conv 8 k=7 s=4 p=1", "p=2"),
+        ("input 3x10x10; conv 8 k=5 s=4", "p=2 or k=6"),
         ("input 3x32x33; conv 8 k=3 s=2", "p=1 or k=4x3"),
         ("input 3x32x32; conv 8 k=3x2 s=2x5", "p=1 or k=4x2"),
         ("input 3x8x12; conv 8 k=3x4 s=2x4", "p=1x0 or k=4"),
@@ -272,6 +294,30 @@ def test_a_warning_of_a_stride_names_a_gentle_edit(text: str, help: str) -> None
         rest = re.sub(rf" {edit[0]}=(\[.*?\]|\S+)", "", line) if edit[0] in "pk" else line
         after = check(f"{text.partition('; ')[0]}; {rest} {edit}").diagnostics
         assert not [d for d in after if d.severity == "error" or d.code in ("W301", "W303")], edit
+
+
+@pytest.mark.parametrize(
+    ("layer", "codes"),
+    [
+        ("conv 4 k=4 p=same", ["W302"]),
+        ("conv 4 k=3 p=same", []),
+        ("conv 4 k=4 s=2 p=same", []),  # the outputs lie between elements anyway
+        ("conv 4 k=4 p=valid", []),
+        ("conv 4 k=3 p=2", []),
+        ("conv 4 k=3 p=3", ["W303"]),
+        ("conv 4 k=1 p=1", ["W303"]),
+        ("filter [[1, 2], [3, 4]]", ["W302"]),
+    ],
+)
+def test_padding_that_is_probably_unintended(layer: str, codes: list[str]) -> None:
+    assert [d.code for d in check(f"input 3x8x8; {layer}").diagnostics] == codes
+
+
+def test_the_warning_of_wide_padding_names_the_wider_side() -> None:
+    for sides in ("[1, 3]", "[3, 1]"):
+        (found,) = check(f"input 3x8; conv 4 k=2 p={sides}").diagnostics
+        assert found.message == "padding of 3 for a kernel of 2: the outermost outputs read only padding"
+        assert found.help == "p=1 is the largest padding with which every output reads data"
 
 
 # --- pools that cannot be --------------------------------------------------------------------------------

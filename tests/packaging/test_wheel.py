@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -11,7 +12,7 @@ import sysconfig
 import tarfile
 import venv
 import zipfile
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,19 @@ DIGITS = (
     "cnnc/data/digits/labels-idx1-ubyte.gz",
     "cnnc/data/digits/README.md",
 )
+
+
+NEW_OF_EACH = """
+import sys
+from cnnc.cli.main import main
+for name in sys.argv[1:]:
+    sys.argv = ["cnnc", "new", "-t", name]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, name
+"""
+"""`cnnc new -t NAME` for each name, in one process."""
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +112,50 @@ def test_sdist_holds_the_project(built: Path) -> None:
     assert sorted(top - names) == []
 
 
+def test_every_file_of_the_sdist_is_text(built: Path) -> None:
+    """No program, model, data set or image, but the bundled digits; no link; the same owner and mode wherever it is built."""
+    with tarfile.open(only(built, "*.tar.gz")) as archive:
+        for member in archive:
+            assert member.isreg(), member.name
+            assert (member.uid, member.gid, member.mode & 0o7022) == (0, 0, 0), member.name
+            assert member.size < 100_000, member.name
+            if member.name.split("/", 1)[1] not in DIGITS[:2]:
+                content = archive.extractfile(member)
+                assert content is not None
+                assert "\0" not in content.read().decode("utf-8"), member.name
+
+
+@pytest.mark.slow
+def test_another_build_is_the_same_bytes(built: Path, tmp_path: Path) -> None:
+    """In another folder, time zone and order of sets."""
+    copy = tmp_path / "copy"
+    with tarfile.open(only(built, "*.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+        (tmp_path / archive.getnames()[0].split("/")[0]).rename(copy)
+    environ = {**os.environ, "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path / "dist"), str(copy)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for file in built.iterdir():
+        assert (tmp_path / "dist" / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_files_that_no_commit_contains_are_found(built: Path) -> None:
+    """As packages/release.py does before a release."""
+    spec = spec_from_file_location("release", ROOT / "packages" / "release.py")
+    assert spec is not None
+    assert spec.loader is not None
+    release = module_from_spec(spec)
+    spec.loader.exec_module(release)
+    sdist = only(built, "*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = [name.split("/", 1)[1] for name in archive.getnames()]
+    assert release.foreign_members(sdist, names) == []
+    assert release.foreign_members(sdist, {*names} - {"README.md", "PKG-INFO"}) == ["README.md"]
+    sums = release.checksums([sdist])
+    assert sums == f"{hashlib.sha256(sdist.read_bytes()).hexdigest()}  {sdist.name}\n"
+
+
 class Installed(NamedTuple):
     """A new environment that holds the wheel and sees the dependencies installed here, but not the cnnc installed here."""
 
@@ -146,8 +204,8 @@ def test_the_wheel_offers_every_published_network(installed: Installed) -> None:
     listed = json.loads(installed.run("cnnc", "new", "--list", "--json"))
     published = {row["name"] for row in listed if row["published"]}
     assert published == {path.stem for path in MODELS.glob("*.cnn")}
+    installed.run("python", "-c", NEW_OF_EACH, *sorted(published))
     for name in sorted(published):
-        installed.run("cnnc", "new", "-t", name)
         assert (installed.folder / f"{name}.cnn").read_bytes() == (MODELS / f"{name}.cnn").read_bytes()
     installed.run("cnnc", "check", *(f"{name}.cnn" for name in sorted(published)), "--strict")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cnnc.core.arrays import Array
+from cnnc.core.worker_process import start_worker
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.reference.engine import StepRandom, backward, forward, shard_count
@@ -86,6 +90,28 @@ def test_a_killed_worker_is_reported() -> None:
         with pytest.raises(CnncError) as error:
             workers.forward(workers.adopt(weights), feeds_of(net, 30), NUMBERS)
     assert error.value.diagnostics[0].code == "E704"
+
+
+def test_a_worker_that_dies_at_once_is_reported_and_the_others_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = graph(NORMED)
+    weights = initialize(net, 0)
+    started: list[subprocess.Popen[bytes]] = []
+    real = start_worker
+
+    def second_dies(target: str, file: int) -> tuple[subprocess.Popen[bytes], Connection]:
+        process, pipe = real(target, file)
+        started.append(process)
+        if len(started) == 2:
+            pipe.close()
+            pipe, theirs = Pipe()
+            theirs.close()
+        return process, pipe
+
+    monkeypatch.setattr(processes, "start_worker", second_dies)
+    with pytest.raises(CnncError) as error:
+        WorkerPool(net, weights, net.outputs, 30)
+    assert (error.value.diagnostics[0].code, error.value.status) == ("E704", 6)
+    assert [process.returncode is not None for process in started] == [True, True]
 
 
 def test_leaving_the_pool_ends_the_workers() -> None:

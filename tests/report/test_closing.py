@@ -93,6 +93,8 @@ def test_few_test_examples() -> None:
     )
     more = seen(closing([[9, 1, 0], [0, 10, 0], [0, 0, 10]], test_fraction=0.2))["few test examples"]
     assert more.endswith("add test examples"), "they are held back already"
+    given = seen(closing([[9, 1, 0], [0, 10, 0], [0, 0, 10]], test_fraction=None))["few test examples"]
+    assert given.endswith("add test examples"), "the files have a test share"
 
 
 def test_overfitting_by_the_loss_and_by_the_accuracy() -> None:

@@ -14,6 +14,7 @@ from cnnc.report.confusion import confusion_text
 from cnnc.report.explanations import page_text, pages
 from cnnc.report.layout import ColumnLayout, Layout, fitted, reflowed, shortened, wrapped
 from tests.paths import PACKAGE
+from tests.syntax_trees import tree_of
 
 COLUMNS = (
     ColumnLayout("name", least=8, is_path=True),
@@ -178,7 +179,7 @@ def test_every_character_that_cnnc_prints_has_a_counterpart_in_ascii() -> None:
 
 def _strings(path: Path) -> list[tuple[int, str]]:
     """The strings of a module other than docstrings."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return [
         (node.lineno, node.value)

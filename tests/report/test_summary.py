@@ -8,11 +8,12 @@ import re
 
 import pytest
 
+from cnnc.core.limits import human_bytes
 from cnnc.graph.analysis import peak_memory, training_memory
 from cnnc.graph.graph import Graph
 from cnnc.network import check
 from cnnc.report.summary import SORTS, Row, Summary, fold, sort
-from cnnc.report.table import VERSUS_DENSE, as_csv, format_size, human_bytes, table
+from cnnc.report.table import VERSUS_DENSE, as_csv, format_size, table
 
 SMALL = """net Small
 input 1x8x8

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from cnnc.network import check
+from cnnc.torch.engine import TorchEngine
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from tests.cli.conftest import Cnnc, codes
@@ -102,7 +103,7 @@ def test_a_layer_beyond_float16_is_named(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc(*options, "--run", "fp16", "--precision", "fp16")
     assert (done.returncode, codes(done.stderr)[-1]) == (4, "E701")
     assert "; input1 reaches 1,000,000, and float16 ends at 65,504" in done.stderr
-    assert "write --precision bf16, which has the range of float32" in done.stderr
+    assert "write `--precision bf16`, which has the range of float32" in done.stderr
     assert cnnc(*options, "--run", "bf16", "--precision", "bf16").returncode == 0
 
 
@@ -124,11 +125,19 @@ def test_lower_precision_learns_the_same_and_resumes(cnnc: Cnnc, tmp_path: Path,
     assert {array.dtype for array in whole.weights.values()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (6, 3, 5, 5), (4, 3, 1, 1)])
+def test_channels_last_holds_for_kernels_of_one_channel(shape: tuple[int, ...]) -> None:
+    """PyTorch takes the layout of a kernel of one channel from its strides, and the rest of the network follows it."""
+    kernel = TorchEngine("cpu", channels_last=True).on_device(np.zeros(shape, np.float32))
+    images = torch.zeros(2, shape[1], 8, 8)
+    assert torch.conv2d(images, kernel).stride()[1] == 1
+
+
 def test_a_device_that_is_not_there(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("train", "small.cnn", "--run", "run", "--engine", "torch", "--device", "cuda:77")
     assert (done.returncode, codes(done.stderr)) == (6, ["E905"])
     assert "does not find cuda:77; it finds " in done.stderr
-    assert "help: write --device cpu, or leave --device out" in done.stderr
+    assert "help: write `--device cpu`, or leave --device out" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -164,7 +173,7 @@ def test_out_of_memory_names_layers_and_a_batch_that_fits(
     assert "cpu ran out of memory: a step with a batch of" in done.stderr
     assert "most of it for conv1, bn1, relu1" in done.stderr
     assert "--> small.cnn:" in done.stderr
-    assert "help: write --set train.batch=64" in done.stderr
+    assert "help: write `--set train.batch=64`" in done.stderr
 
 
 def test_the_batch_that_fits_is_computed_from_the_memory() -> None:

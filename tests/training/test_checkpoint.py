@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from safetensors import numpy as safetensors
 from cnnc.diagnostics import CnncError, Exit
 from cnnc.network import check
 from cnnc.reference.initializers import initialize
+from cnnc.reference.machine import machine
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 from tests.training.conftest import refused
@@ -89,7 +92,7 @@ def test_others_can_read_the_weights(file: Path, made: Checkpoint) -> None:
     np.testing.assert_array_equal(tensors["weights/fc1.weight"], made.weights["fc1.weight"])
     facts = json.loads(json.loads(parts(file.read_bytes())[0])["__metadata__"]["cnnc"])
     assert facts["classes"] == list("0123456789")
-    assert facts["preprocessing"]
+    assert facts["preprocessing"] == {"range": [0, 1], "layout": "channels first"}
     assert len(facts["sha256"]) == 64
 
 
@@ -193,10 +196,88 @@ def test_what_is_no_checkpoint(tmp_path: Path, data: bytes) -> None:
     assert refused(tmp_path / "x.safetensors") is None
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"\0" * 7, "it is truncated, or another kind of file"),
+        (b"PK\3\4" + b"\0" * 60, "it is truncated, or another kind of file"),
+        (joined(b"{}", b"")[:9], "it is truncated, or another kind of file"),
+        (joined(b"{]", b""), "its header cannot be read"),
+        (joined(b"{}", b""), "its header was not written by cnnc"),
+        (
+            joined(b'{"__metadata__": {"format": "cnnc-checkpoint-1"}}', b"\0"),
+            "it has 58 bytes, and its header describes 57",
+        ),
+    ],
+)
+def test_why_a_file_is_no_checkpoint(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "x").write_bytes(data)
+    with pytest.raises(CnncError, match=f"x is damaged or not a checkpoint: {reason}") as caught:
+        checkpoints.load(tmp_path / "x")
+    assert caught.value.diagnostics[0].help == "the run's other checkpoint (best or last) may be intact"
+
+
 def test_a_model_in_place_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"a model")
     with pytest.raises(CnncError, match=r"`cnnc import .*x\.onnx` turns a model into a network and a checkpoint"):
         checkpoints.load(tmp_path / "x.onnx")
+
+
+def with_facts(made: Checkpoint, path: Path, tensors: Mapping[str, Any] = {}, **changes: Any) -> Path:
+    """Writes a checkpoint with a right checksum whose facts or progress are changed, and whose tensors are added to."""
+    facts = {**checkpoints.facts_of(made), "progress": asdict(made.progress)}
+    progress = {**facts["progress"], **changes.pop("progress", {})}
+    text = json.dumps({**facts, "progress": progress, **changes})
+    arrays = {**{f"weights/{name}": array for name, array in made.weights.items()}, **tensors}
+    metadata = {"cnnc": text, "digest": checkpoints._digest(arrays, text), "format": checkpoints.FORMAT}
+    path.write_bytes(b"".join(checkpoints.safetensors_parts(arrays, metadata)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"file": 3}, "its file is not text"),
+        ({"file": "\ud800.cnn"}, "surrogates not allowed"),
+        ({"source": None}, "its source is not text"),
+        ({"settings": "train.epochs=2"}, "its settings is not a list"),
+        ({"classes": [0, 1]}, "its classes is not text"),
+        ({"vocabulary": {}}, "its vocabulary is not a list"),
+        ({"versions": []}, "its versions has no names"),
+        ({"versions": {"cnnc": 1}}, "its versions is not text"),
+        ({"includes": {"a.cnn": None}}, "its includes is not text"),
+        ({"threads": 0}, "its threads is not a whole number of at least 1"),
+        ({"threads": True}, "its threads is not a whole number of at least 1"),
+        ({"threads": 1.0}, "its threads is not a whole number of at least 1"),
+        ({"threads": 2**63}, "its threads is not a whole number of at least 1"),
+        ({"sizes": {"H": 0}}, "its sizes is not a whole number of at least 1"),
+        ({"engine": 5}, "its engine is not text"),
+        ({"provider": ["cuda"]}, "its provider is not text"),
+        ({"engine_options": 1}, "its engine_options has no names"),
+        ({"dataset": 0}, "its dataset is not text"),
+        ({"progress": {"epoch": -1}}, "its epoch is not a whole number of at least 0"),
+        ({"progress": {"step": 0.5}}, "its step is not a whole number of at least 0"),
+        ({"progress": {"best_epoch": -2}}, "its best_epoch is not a whole number of at least -1"),
+        ({"progress": {"best_loss": "low"}}, "its progress has no number as best_loss"),
+        ({"tensors": {"weights/fc1.bias": np.zeros(10, np.int64)}}, "its weight fc1.bias is int64"),
+        ({"tensors": {"other/x": np.zeros(1)}}, "other"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_content_of_another_kind_under_a_right_checksum(
+    tmp_path: Path, made: Checkpoint, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(CnncError, match=reason) as caught:
+        checkpoints.load(with_facts(made, tmp_path / "x", **changes))
+    assert [d.code for d in caught.value.diagnostics] == ["E605"]
+
+
+def test_the_ends_of_what_a_checkpoint_may_hold(tmp_path: Path, made: Checkpoint) -> None:
+    progress = {"epoch": 0, "best_epoch": -1, "best_loss": 2}
+    found = checkpoints.load(with_facts(made, tmp_path / "x", threads=1, sizes={"H": 1}, progress=progress))
+    assert (found.threads, found.sizes, found.progress.best_epoch) == (1, {"H": 1}, -1)
+    assert (found.engine, found.provider, found.engine_options, found.dataset, found.slots) == ("numpy", "", {}, "", {})
 
 
 def test_noise(tmp_path: Path) -> None:
@@ -241,6 +322,36 @@ def test_a_full_disk_leaves_what_was_there(file: Path, made: Checkpoint, tmp_pat
     assert [d.code for d in caught.value.diagnostics] == ["E902"]
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_whole(
+    file: Path, made: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that trains replaces its checkpoint by one with a longer header at any moment."""
+    real = checkpoints._metadata
+    seen: list[bytes] = []
+
+    def metadata(data: bytes) -> dict[str, str]:
+        if not seen:
+            checkpoints.save(file, replace(made, source=made.source + "# longer\n" * 9))
+        seen.append(data)
+        return real(data)
+
+    monkeypatch.setattr(checkpoints, "_metadata", metadata)
+    assert checkpoints.load(file).source == made.source
+    assert checkpoints.load(file).source != made.source
+
+
+def test_what_decides_the_last_bits_is_recorded_and_an_earlier_checkpoint_without_it_is_read(
+    file: Path, made: Checkpoint, tmp_path: Path
+) -> None:
+    assert b"machine" not in parts(file.read_bytes())[0]
+    assert checkpoints.load(file).machine == {}
+    facts = machine()
+    assert set(facts) == {"blas", "python", "simd", "system"}
+    assert all(facts.values())
+    checkpoints.save(tmp_path / "now.safetensors", replace(made, machine=facts))
+    assert checkpoints.load(tmp_path / "now.safetensors").machine == facts
 
 
 def test_the_library_reads_what_is_written(file: Path, made: Checkpoint) -> None:

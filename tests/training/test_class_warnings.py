@@ -32,11 +32,15 @@ def share(counts: tuple[int, ...]) -> Split:
 
 
 def trained(
-    folder: Path, training: tuple[int, ...], tested: tuple[int, ...], statements: str = "loss cross_entropy"
+    folder: Path,
+    training: tuple[int, ...],
+    tested: tuple[int, ...],
+    statements: str = "loss cross_entropy",
+    test_is_drawn: bool = False,
 ) -> tuple[RunResult, dict[str, Diagnostic]]:
     section = f'data npz "a.npz" val=0; {statements}; optimizer sgd lr=0.5; epochs 3'
     kept = Kept()
-    data = Dataset("npz", NAMES, share(training), share(tested))
+    data = Dataset("npz", NAMES, share(training), share(tested), test_is_drawn=test_is_drawn)
     result = train(start(check(f"input 3; fc 3\ntrain {{ {section} }}"), data, folder), kept)
     return result, {warning.code: warning for warning in kept.warnings}
 
@@ -62,6 +66,9 @@ def test_a_small_test_share(tmp_path: Path) -> None:
         warnings["W704"].message
         == "the test share has 36 examples: the 95% interval of an accuracy of 50% is 31 points wide"
     )
+    assert warnings["W704"].help == "add test examples", "`test=` does not change the share that the files give"
+    _, warnings = trained(tmp_path, (40, 40, 40), (10, 10, 16), test_is_drawn=True)
+    assert warnings["W704"].help == "add test examples, or hold back more of the data with `test=0.2`"
 
 
 def test_files_of_the_closing_report(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -9,13 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cnnc.core import files
+from cnnc.diagnostics import CnncError
 from cnnc.training import checkpoint as checkpoints
-from cnnc.training import run_folder as run_folder
+from cnnc.training import run_lock
 from cnnc.training.loop import start, train
 from cnnc.training.run import Stopping
 from tests.training.conftest import TINY, Trainer, countdown, saved, tiny
@@ -97,13 +100,39 @@ def test_killed_between_the_files_of_an_epoch(
             left[0] -= 1
             real(path, *data)
 
-        for module in (run_folder, checkpoints):
+        for module in (run_lock, checkpoints):
             monkeypatch.setattr(module, "write_atomic", write)
         with pytest.raises(KeyboardInterrupt):
             trainer.run(tiny(), folder)
         monkeypatch.undo()
         trainer.run(tiny(), folder)
         assert saved(folder) == saved(tmp_path / "whole"), f"after {survivor} writes"
+
+
+@pytest.mark.parametrize(
+    ("call", "number"), [("fsync", errno.EIO), ("replace", errno.ENOSPC), ("replace", errno.EROFS)]
+)
+def test_a_disk_that_fails_during_training_costs_no_more_than_an_epoch(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """All files but the first two fail; those that were there stay whole, and the run goes on once the disk works."""
+    network, real, left = tiny("train.epochs=2", "train.batch=512"), getattr(os, call), [5 if call == "fsync" else 2]
+
+    def failing(*words: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(number, os.strerror(number))
+        real(*words)
+
+    trainer.run(network, tmp_path / "whole")
+    monkeypatch.setattr(os, call, failing)
+    with pytest.raises(CnncError, match=rf"cannot write .*metrics\.jsonl: {os.strerror(number).lower()}") as error:
+        trainer.run(network, tmp_path / "run")
+    assert (error.value.diagnostics[0].code, error.value.status) == ("E902", 6)
+    assert sorted(os.listdir(tmp_path / "run")) == ["last.safetensors", "network.cnn"]
+    monkeypatch.undo()
+    trainer.run(network, tmp_path / "run")
+    assert saved(tmp_path / "run") == saved(tmp_path / "whole")
 
 
 def test_a_fresh_run_takes_the_folder_of_an_old_one(trainer: Trainer, tmp_path: Path) -> None:
@@ -147,7 +176,7 @@ def test_killed_at_any_moment_and_resumed_to_the_same_bits(tmp_path: Path) -> No
     last = tmp_path / "killed" / "last.safetensors"
     words: tuple[str, ...] = ("tiny.cnn", "--run", "killed")
     kills = 0
-    for _ in range(12):
+    for _ in range(6):  # `python -m tests.faults.kills` kills hundreds
         process = _train(tmp_path, *words)
         written = last.stat().st_mtime_ns if last.exists() else 0
         deadline = time.monotonic() + 60

@@ -5,17 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from cnnc.core import file_lock
 from cnnc.diagnostics import CnncError
-from cnnc.training import run_folder, run_lock
+from cnnc.training import run_folder
 from cnnc.training.checkpoint import RUN_FILES
 from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
-from cnnc.training.run_lock import LOCK_FILE, locked
+from cnnc.training.run_lock import LOCK_FILE, locked, require_not_taken
 from tests.training.conftest import Trainer, tiny
 
 ELSEWHERE = json.dumps({"process": 5, "host": "node7", "since": "2026-01-02 03:04:05"})
@@ -27,10 +30,19 @@ def test_a_second_holder_is_told_who_holds_it_and_how_to_stop_it(tmp_path: Path)
     (diagnostic,) = error.value.diagnostics
     assert (diagnostic.code, diagnostic.status) == ("E907", 6)
     assert f"process {os.getpid()} on " in diagnostic.message
+    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", diagnostic.message)
     assert f"kill {os.getpid()}" in diagnostic.help or sys.platform == "win32"
     with locked(tmp_path, print):  # free again
         assert (tmp_path / LOCK_FILE).exists()
     assert not (tmp_path / LOCK_FILE).exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of this process in /proc")
+def test_a_lock_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with locked(tmp_path, print), pytest.raises(CnncError), locked(tmp_path, print):
+        pass
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"process": "x"}', "\x00" * 99, '{"process": 1}', "[" * 5000])
@@ -91,7 +103,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """We open the file, its holder ends and deletes it, a third process locks a new one: we must not get the old one."""
-    real, calls = run_lock._lock, []
+    real, calls = file_lock._lock, []
 
     def lock(file: int) -> bool:
         calls.append(file)
@@ -99,7 +111,7 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
             (tmp_path / LOCK_FILE).unlink()
         return real(file)
 
-    monkeypatch.setattr(run_lock, "_lock", lock)
+    monkeypatch.setattr(file_lock, "_lock", lock)
     with locked(tmp_path, print):
         assert len(calls) == 2
         with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
@@ -160,3 +172,33 @@ def test_files_of_others_stay_in_a_folder_that_exists(trainer: Trainer, tmp_path
         pass
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert LOCK_FILE not in RUN_FILES
+
+
+def test_a_run_whose_folder_was_replaced_does_not_write_into_that_of_another(trainer: Trainer, tmp_path: Path) -> None:
+    """`mv runs/a runs/old; cnnc train --run runs/a`, while the first still trains."""
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with new_folder(run, print):
+        before = (tmp_path / "a" / "last.safetensors").read_bytes()
+        (tmp_path / "a").rename(tmp_path / "old")
+        (tmp_path / "a").mkdir()
+        require_not_taken(tmp_path / "a")  # nobody trains there yet
+        (tmp_path / "a" / LOCK_FILE).write_text(ELSEWHERE)
+        for write in (run_folder.save_network, lambda run: run_folder.save(run, "last")):
+            with pytest.raises(
+                CnncError, match="it was moved or deleted, and process 5 on node7 trains there"
+            ) as error:
+                write(run)
+            assert (error.value.diagnostics[0].code, error.value.status) == ("E902", 6)
+    assert os.listdir(tmp_path / "a") == [LOCK_FILE], "the lock of the other run stays too"
+    assert (tmp_path / "old" / "last.safetensors").read_bytes() == before
+
+
+def test_what_a_killed_process_began_is_removed_and_what_another_begins_is_not(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    killed, begun, empty = (tmp_path / f".a.{name}.part" for name in ("killed", "begun", "empty"))
+    for folder in (killed, begun, empty):
+        folder.mkdir()
+    (killed / LOCK_FILE).write_text(json.dumps({"process": 5, "host": platform.node(), "since": ""}))
+    with locked(begun, print), new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
+        assert sorted(os.listdir(tmp_path)) == [".a.begun.part", ".a.empty.part", "a"]

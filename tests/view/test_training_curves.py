@@ -11,7 +11,7 @@ import pytest
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Marker
 from cnnc.view.svg import svg_text
-from cnnc.view.training_curves import TrainingRun, epoch_scale, number_text, training_curves
+from cnnc.view.training_curves import TrainingRun, epoch_scale, training_curves, value_text
 from tests.view.overlaps import Area, area, outside, overlap
 
 
@@ -234,4 +234,4 @@ def test_hostile_names_stay_text() -> None:
     [(1.0, "1"), (0.98333, "0.9833"), (1e-7, "1e-7"), (2e28, "2e28"), (-0.5, "−0.5"), (None, "–"), (7, "7")],
 )
 def test_numbers_in_the_table(value: float | None, text: str) -> None:
-    assert number_text(value) == text
+    assert value_text(value) == text

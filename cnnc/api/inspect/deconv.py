@@ -18,7 +18,7 @@ from cnnc.training.objective import feeds_of
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.fields import field_at
 from cnnc.view.inspect.signed_maps import Patch, projection_items
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.number_text import number_text
 
 _METHOD = "Zeiler & Fergus 2013: the activation alone is sent back to the input. The table says what each layer on the way does to it."
 

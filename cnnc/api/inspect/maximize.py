@@ -14,7 +14,7 @@ from cnnc.graph.graph import Node
 from cnnc.reference.attribution import Ascent, ExplainedElement, ascend, differentiable
 from cnnc.view.document import Section
 from cnnc.view.inspect.signed_maps import input_sheet
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.number_text import number_text
 
 
 def maximize(inspection: Inspection) -> Iterator[Section]:

@@ -22,7 +22,8 @@ from cnnc.view.drawing import Drawing
 from cnnc.view.inspect.confusions import LEGEND, confusion_items
 from cnnc.view.inspect.examples import NUMBERS, class_pixels, example_pixels, numbers_line, sentence, shortened
 from cnnc.view.inspect.signed_maps import Image, picture_rows
-from cnnc.view.inspect.tiles import SheetTile, number_text, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import SheetTile, scale_of, tile_sheet
+from cnnc.view.number_text import number_text
 
 WRONG, WORST = 24, 8
 

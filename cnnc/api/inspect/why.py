@@ -39,8 +39,8 @@ from cnnc.view.inspect.signed_maps import (
     signed_plane,
     word_rows,
 )
-from cnnc.view.inspect.tiles import number_text
 from cnnc.view.inspect.words import word_text
+from cnnc.view.number_text import number_text
 
 STEPS = 128
 _WORDS_LEGEND = (

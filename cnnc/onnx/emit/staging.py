@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 
 from cnnc.core.arrays import Array
-from cnnc.core.files import atomic_replacement, write_error
+from cnnc.core.files import atomic_replacement, sync_folder, write_error
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.wire_format import file_parts
 
@@ -54,6 +54,7 @@ class StagedFiles(NamedTuple):
         try:
             if self.weights is not None and data is not None:
                 os.replace(self.weights, data)
+                sync_folder(target.parent)  # before a model that needs them
             with atomic_replacement(self.path) as temporary:
                 if temporary == self.path:  # a device or a pipe
                     with self.model.open("rb") as source, temporary.open("wb") as file:
@@ -61,7 +62,7 @@ class StagedFiles(NamedTuple):
                 else:
                     os.replace(self.model, temporary)
         except BaseException:
-            remove_files(new)
+            remove_files(file for file in new if file not in weight_files(target))
             raise
         remove_files(file for file in stale if file != data)
         if data is None or self.path.is_symlink():

@@ -14,7 +14,7 @@ import numpy as np
 
 import cnnc.onnx.importer.rewrite.layout_rules  # noqa: F401  fills the table
 from cnnc.core.arrays import Weights
-from cnnc.core.files import atomic_replacement
+from cnnc.core.files import atomic_replacements
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network, check
@@ -26,8 +26,7 @@ from cnnc.onnx.importer.text.write import GeneratedSource, write_source
 from cnnc.ops.base import Op
 from cnnc.ops.dense import Input
 from cnnc.reference.parallel.threads import thread_count
-from cnnc.training.checkpoint import Checkpoint, Progress
-from cnnc.training.checkpoint import save as save_checkpoint
+from cnnc.training.checkpoint import Checkpoint, Progress, content
 
 _INT8_OPERATORS = (
     "QuantizeLinear",
@@ -225,7 +224,8 @@ def save(imported: ImportedNetwork, path: Path) -> Path:
         thread_count(),
         origin=imported.origin,
     )
-    with atomic_replacement(path) as temporary:
-        temporary.write_bytes(imported.source.encode())
-        save_checkpoint(weights, checkpoint)
+    with atomic_replacements(path, weights) as (source_file, weight_file):
+        source_file.write_bytes(imported.source.encode())
+        with weight_file.open("wb") as file:
+            file.writelines(content(checkpoint))
     return weights

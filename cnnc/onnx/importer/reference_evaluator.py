@@ -1,8 +1,8 @@
 """Runs a model on onnx's reference evaluator, for what onnxruntime does not compute as ONNX defines it.
 
 In: a model, as a message and as read, and its inputs. Out: its outputs. Example: a Conv with `auto_pad=SAME_UPPER` and a
-dilation of 2, which onnxruntime refuses. A MaxPool with both is beyond the evaluator too: both give outputs of other sizes
-than the specification.
+dilation of 2, which onnxruntime refuses. A MaxPool with both is beyond the evaluator too (`is_right_for`): both give
+outputs of other sizes than the specification.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
+from packaging.version import Version
 
 from cnnc.core.arrays import Array
 from cnnc.onnx.importer.read.model import OnnxModel, OnnxNode
@@ -32,6 +33,18 @@ def node_beyond_onnxruntime(model: OnnxModel) -> OnnxNode | None:
         ):
             return node
     return None
+
+
+def is_right_for(node: OnnxNode) -> bool:
+    """Whether the installed evaluator computes a node with `auto_pad` and dilations as ONNX defines it.
+
+    A MaxPool never; a Conv with strides gets outputs that are too small before onnx 1.23.
+    """
+    if node.op != "Conv":
+        return False
+    strides = node.get("strides", ())
+    is_strided = isinstance(strides, tuple) and max(strides, default=1) > 1
+    return not is_strided or Version(onnx.__version__) >= Version("1.23")
 
 
 def run_reference(proto: onnx.ModelProto, model: OnnxModel, feeds: Mapping[str, Array]) -> list[Array]:

@@ -19,7 +19,7 @@ from cnnc.onnx.emit.tolerance import ATOL, RTOL, Reference
 from cnnc.onnx.emit.verify import sample_feeds
 from cnnc.onnx.importer.importer import ImportedNetwork
 from cnnc.onnx.importer.read.model import OnnxModel, described
-from cnnc.onnx.importer.reference_evaluator import MAX_MACS, node_beyond_onnxruntime, run_reference
+from cnnc.onnx.importer.reference_evaluator import MAX_MACS, is_right_for, node_beyond_onnxruntime, run_reference
 from cnnc.onnx.run.segments import RunnableModel, run_in_segments
 from cnnc.onnx.wire_format import MIN_LARGE_BYTES
 from cnnc.reference.engine import forward
@@ -64,7 +64,7 @@ def verify_import(imported: ImportedNetwork, path: Path) -> Agreement:
     for name in imported.channels_last & model_feeds.keys():
         model_feeds[name] = np.ascontiguousarray(np.moveaxis(model_feeds[name], 1, -1))
     node = node_beyond_onnxruntime(imported.model)
-    if node is not None and (node.op != "Conv" or batch * graph.total_macs > MAX_MACS):
+    if node is not None and (not is_right_for(node) or batch * graph.total_macs > MAX_MACS):
         reason = f"onnxruntime does not compute {described(node.name, node.op)}, with auto_pad and dilations, as ONNX defines it"
         return Agreement(False, reason=f"{reason}; export the model with pads instead of auto_pad to verify it")
     try:

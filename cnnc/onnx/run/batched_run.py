@@ -17,6 +17,7 @@ from cnnc.core.arrays import Array
 from cnnc.data.class_probabilities import class_probabilities
 from cnnc.data.dataset import Split
 from cnnc.diagnostics import CnncError, Diagnostic
+from cnnc.onnx.run.needs import largest_batch, require_run_within_limits
 from cnnc.onnx.run.session import Session, batch_slices, convert_for_input
 
 MAX_FILLED_BYTES = 2**31
@@ -57,7 +58,7 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
     counts = {len(values) for values in feeds.values()}
     if len(counts) != 1:
         raise CnncError.of("E608", f"the inputs hold different numbers of examples: {sorted(counts)}")
-    count, size = counts.pop(), session.batch or batch
+    count, size = counts.pop(), session.batch or _fitting_batch(session, feeds, batch)
     outputs: list[list[Array]] = []
     for part in batch_slices(count, size):
         batch_feeds = {
@@ -76,6 +77,15 @@ def run_batched(session: Session, feeds: Mapping[str, Array], batch: int = 256) 
     return {
         name: np.concatenate(parts) for name, parts in zip(session.outputs, zip(*outputs, strict=True), strict=True)
     }
+
+
+def _fitting_batch(session: Session, feeds: Mapping[str, Array], most: int) -> int:
+    """The most examples of a batch, up to `most`, that the caller's limit of memory allows. Raises CnncError E913 if none fits."""
+    if session.outline is None:
+        return most
+    shapes = {name: (1, *values.shape[1:]) for name, values in feeds.items()}
+    require_run_within_limits(session.outline, session.name, shapes)
+    return largest_batch(session.outline, shapes, most)
 
 
 def _require_numbers(session: Session, name: str, values: Any) -> None:

@@ -22,6 +22,7 @@ from cnnc.core.process_memory import peak_process_memory
 from cnnc.core.random_streams import Stream
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.diagnostics import CnncError
+from cnnc.onnx.run.needs import require_run_within_limits
 from cnnc.onnx.run.predictions import model_inputs
 from cnnc.onnx.run.provider import Provider
 from cnnc.onnx.run.session import Session, open_model, short_name
@@ -84,14 +85,15 @@ def bench(
         session.run(feeds)
         latencies.append(time.perf_counter() - start)
     p50, p90, p99 = (float(p) for p in np.percentile(latencies, (50, 90, 99)))
-    peak = peak_process_memory()
+    peak, runs_on, shapes = peak_process_memory(), session.provider, {name: feeds[name].shape for name in feeds}
+    del session  # before the profile loads the model again
     return Bench(
         model=str(path),
-        provider=session.provider,
+        provider=runs_on,
         nodes=nodes_by_provider(path, provider, feeds),
         batch=batch,
         threads=threads,
-        shapes={name: values.shape for name, values in feeds.items()},
+        shapes=shapes,
         load=load,
         calls=len(latencies),
         p50=p50,
@@ -105,7 +107,7 @@ def bench(
 def nodes_by_provider(path: Path, provider: Provider, feeds: Mapping[str, Array]) -> dict[str, int]:
     """How many nodes of the optimized model each provider runs, from a profile of one call; most first."""
     with tempfile.TemporaryDirectory(prefix="cnnc-") as folder:
-        session = Session(path, str(path), provider, profile=str(Path(folder) / "profile"))
+        session = open_model(path, provider, profile=str(Path(folder) / "profile"))
         session.run(feeds)
         events = json.loads(session.end_profile().read_bytes())
     ran = {(e["args"]["node_index"], e["args"]["provider"]) for e in events if _is_node(e)}
@@ -136,7 +138,7 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
         help = f"its symbols are {', '.join(sorted(symbols))}" if symbols else "all its sizes are fixed"
         raise CnncError.of("E010", f"--size: {session.name} has no size `{unknown}`", help=help)
     random = np.random.default_rng(Stream.BENCH_INPUTS.key(seed))
-    feeds = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for entry in known:
         shape = (batch, *(s if isinstance(s, int) else _size(entry, s, sizes) for s in entry.shape))
         if 8 * math.prod(shape) > MAX_FEED_BYTES:
@@ -144,8 +146,12 @@ def random_feeds(session: Session, batch: int, sizes: Mapping[str, int], seed: i
             raise CnncError.of(
                 "E904", f"the input {entry.name} of {session.name} would be {needed}", help="try smaller sizes"
             )
-        feeds[entry.name] = _draw(random, entry, shape).astype(session.inputs[entry.name].dtype)
-    return feeds
+        shapes[entry.name] = shape
+    if session.outline is not None:
+        require_run_within_limits(session.outline, session.name, shapes)
+    return {
+        entry.name: _draw(random, entry, shapes[entry.name]).astype(session.inputs[entry.name].dtype) for entry in known
+    }
 
 
 def _draw(random: np.random.Generator, entry: InputSpec, shape: tuple[int, ...]) -> Array:

@@ -21,6 +21,8 @@ from cnnc.core.files import reason
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.external_files import open_external
 from cnnc.onnx.metadata import PRECISION, VERSION, Facts, read_facts, read_quality
+from cnnc.onnx.run.complete_model import external_tensors
+from cnnc.onnx.run.needs import require_weights_within_limits
 from cnnc.onnx.wire_format import read_file
 
 
@@ -44,11 +46,18 @@ def require_weights(model: onnx.ModelProto, path: Path) -> None:
 def read_model(path: Path) -> onnx.ModelProto:
     """The model in a file, without the data of its large weights.
 
-    Raises CnncError E901 if it cannot be read, E903 if it is larger than protobuf allows, E604 if it is not a model.
+    Raises CnncError E901 if it cannot be read, E903 if it is larger than protobuf allows, E604 if it is not a model, E913 if it
+    has more weights than the caller allows.
     """
     require_model(path)
+    model = parse_model(read_file(path, weights=False).message, path)
+    require_weights_within_limits(model, str(path))
+    return model
+
+
+def parse_model(message: bytes, path: Path) -> onnx.ModelProto:
+    """The model of a serialized message; `path` is for errors. Raises CnncError E604 if it is not one."""
     model = onnx.ModelProto()
-    message = read_file(path, weights=False).message
     try:
         model.ParseFromString(message)
     except Exception as error:  # protobuf raises several types for untrusted bytes
@@ -182,13 +191,7 @@ def _external_files(model: onnx.ModelProto, path: Path) -> dict[str, int | None]
 
     Raises CnncError E604 for one that a model may not read (see `open_external`).
     """
-    names = {
-        entry.value
-        for tensor in model.graph.initializer
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
+    names = {entry.value for t in external_tensors(model) for entry in t.external_data if entry.key == "location"}
     sizes: dict[str, int | None] = {}
     for name in sorted(names):
         try:

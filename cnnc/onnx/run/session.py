@@ -22,8 +22,11 @@ import onnxruntime as ort
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.metadata import Facts, read_facts, require_own_weights
-from cnnc.onnx.run.inspect import properties, read_model, require_weights
+from cnnc.onnx.run.complete_model import complete_model
+from cnnc.onnx.run.inspect import parse_model, properties, read_model, require_weights
+from cnnc.onnx.run.needs import require_run_within_limits
 from cnnc.onnx.run.provider import Provider
+from cnnc.onnx.wire_format import read_file
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -85,7 +88,7 @@ class Session:
     that the model takes, 0 if it takes any; `output_shapes` are as the model declares them, with the batch, [] if it does
     not. `model` is bytes or a file; `name` is for error messages; `threads` 0 leaves the number to onnxruntime; `profile` is
     the path prefix of a profile. `runs_once` returns memory to the system after each use, which slows a model that runs
-    often.
+    often. `weights` are initializers that the message leaves out; `outline` is the model without the data of its weights.
 
     Raises CnncError E604 for a model that onnxruntime rejects, E905 for a provider that does not start, E609 for an input
     type that cnnc cannot feed.
@@ -101,6 +104,8 @@ class Session:
         threads: int = 0,
         profile: str = "",
         runs_once: bool = False,
+        weights: Mapping[str, Array] | None = None,
+        outline: onnx.ModelProto | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -111,8 +116,11 @@ class Session:
             options.enable_profiling, options.profile_file_prefix = True, profile
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if weights:
+            options.add_external_initializers(list(weights), [*map(ort.OrtValue.ortvalue_from_numpy, weights.values())])
         self._session = _start(model, name, options, provider)
         self.name = name
+        self.outline = outline
         self.provider = short_name(self._session.get_providers()[0])
         if provider not in ("auto", self.provider):
             raise CnncError.of("E905", f"the provider {provider} did not start; {self.provider} would run instead")
@@ -163,13 +171,29 @@ class Session:
         return Path(self._session.end_profiling())
 
 
-def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0) -> Session:
-    """A session for a model file. Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external
-    weights are missing, E613 if its weights are inputs, E905 for a provider that does not start."""
-    model = read_model(path)
+def open_model(path: Path, provider: Provider = "auto", *, threads: int = 0, profile: str = "") -> Session:
+    """A session for a model file, which is read once: onnxruntime gets the bytes that were judged, and opens no file.
+
+    Raises CnncError E901 if it cannot be read, E604 if it is not a model or its external weights are missing, E613 if its weights
+    are inputs, E905 for a provider that does not start, E913 where it needs more than the caller allows.
+    """
+    require_run_within_limits(read_model(path), str(path))  # which reads no weights
+    message, raw_data = read_file(path)
+    model = parse_model(message, path)
     require_own_weights(properties(model), str(path))
     require_weights(model, path)
-    return Session(path, str(path), provider, threads=threads)
+    outline = onnx.ModelProto()
+    outline.CopyFrom(model)
+    complete = complete_model(model, raw_data, path)
+    return Session(
+        complete.model.SerializeToString(),
+        str(path),
+        provider,
+        threads=threads,
+        profile=profile,
+        weights=complete.weights,
+        outline=outline,
+    )
 
 
 def can_load(opset: int, ir: int) -> bool:

@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 
 from cnnc.core.arrays import Weights
-from cnnc.core.files import atomic_replacement
+from cnnc.core.files import atomic_replacements
 from cnnc.core.versions import versions
 from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.graph.graph import Graph
@@ -143,8 +142,7 @@ def _write(
         [inference.SerializeToString(deterministic=True)],
         list(checkpoints.content(saved)),
     )
-    with ExitStack() as stack:
-        temporaries = [stack.enter_context(atomic_replacement(path)) for path in files]
+    with atomic_replacements(*files) as temporaries:
         for temporary, data in zip(temporaries, parts, strict=True):
             with temporary.open("wb") as file:
                 file.writelines(data)

@@ -198,9 +198,9 @@ def _contrastive(e: StepEmitter, loss: Contrastive, distances: str, target: str)
 
 def measured_outputs(e: StepEmitter, loss: Loss, outputs: str) -> str:
     """What metrics compare with the target: the outputs; of distances their part of the margin, at most 1."""
-    if isinstance(loss, Contrastive):
-        return e.new("Min", e.new("Div", outputs, e.number(loss.margin)), e.number(1))
-    return outputs
+    if loss.metric_unit is None:
+        return outputs
+    return e.new("Min", e.new("Div", outputs, e.number(loss.metric_unit)), e.number(1))
 
 
 def _mean(e: StepEmitter, losses: str, gradient: str) -> LossTensors:

@@ -108,7 +108,10 @@ MEMORY_REQUEST = "memory"
 
 
 class WorkerPool:
-    """Worker processes for one graph, `shard_count - 1` of them. A context manager: leaving it ends the processes."""
+    """Worker processes for one graph, `shard_count - 1` of them. A context manager: leaving it ends the processes.
+
+    Raises CnncError E904 where no process can be started, E704 where one has died at once.
+    """
 
     def __init__(self, graph: Graph, weights: Weights, outputs: tuple[str, ...], batch_size: int) -> None:
         self.graph, self.outputs = graph, outputs
@@ -124,14 +127,22 @@ class WorkerPool:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._workers: list[tuple[WorkerArrays, PollingPipe]] = []
         self._slices: list[slice] = []  # of the current batch: the shard of each worker
-        for shard, worker_arrays in enumerate(arrays, start=1):
-            process, connection = start_worker("cnnc.reference.parallel.worker:work", file)
-            pipe = PollingPipe(connection)
-            self._processes.append(process)
-            self._workers.append((worker_arrays, pipe))
-            setup = WorkerSetup(graph, outputs, dtype.str, shard, layout.size, shared_weights, worker_arrays)
-            self._send(pipe, setup)
-        os.close(file)
+        try:
+            for shard, worker_arrays in enumerate(arrays, start=1):
+                setup = WorkerSetup(graph, outputs, dtype.str, shard, layout.size, shared_weights, worker_arrays)
+                self._start(file, setup)
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        finally:
+            os.close(file)
+
+    def _start(self, file: int, setup: WorkerSetup) -> None:
+        process, connection = start_worker("cnnc.reference.parallel.worker:work", file)
+        pipe = PollingPipe(connection)
+        self._processes.append(process)
+        self._workers.append((setup.arrays, pipe))
+        self._send(pipe, setup)
 
     def __enter__(self) -> WorkerPool:
         return self

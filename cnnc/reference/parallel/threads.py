@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from threading import Barrier, BrokenBarrierError, RLock
 from typing import Any, TypeVar
 
@@ -63,10 +64,23 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def blas_libraries() -> list[str]:
-    """The BLAS libraries that NumPy has loaded: name, version, and the kind of processor whose kernels run."""
-    loaded = [each for each in threadpool_info() if each["user_api"] == "blas"]
-    parts = [(each["internal_api"], each["version"], each.get("architecture")) for each in loaded]
-    return list(dict.fromkeys(" ".join(filter(None, names)) for names in parts))
+    """The BLAS libraries that this process has loaded: name, version, and the kind of processor whose kernels run."""
+    return list(dict.fromkeys(_blas_name(each) for each in _loaded_blas()))
+
+
+def numpy_blas() -> str:
+    """The BLAS library that NumPy brought along, or else those that are loaded; "none" without one."""
+    site, loaded = Path(np.__file__).parents[1], _loaded_blas()
+    own = [each for each in loaded if str(each["filepath"]).startswith(f"{site}{os.sep}numpy")]
+    return ", ".join(dict.fromkeys(_blas_name(each) for each in own or loaded)) or "none"
+
+
+def _loaded_blas() -> list[dict[str, Any]]:
+    return [each for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def _blas_name(library: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (library["internal_api"], library["version"], library.get("architecture"))))
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # of mallopt(3)

@@ -19,8 +19,8 @@ from cnnc.core.arrays import Array
 from cnnc.graph.graph import Graph, Node
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Role, Shape
-from cnnc.view.inspect.tiles import number_text
 from cnnc.view.labels import BODY, SMALL, text_lines
+from cnnc.view.number_text import number_text
 from cnnc.view.text_width import text_width
 
 BINS = 40

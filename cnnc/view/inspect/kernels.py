@@ -24,6 +24,7 @@ from cnnc.ops.sequence import Embed
 from cnnc.view.document import Item, Section
 from cnnc.view.inspect.tiles import GreyScale, SheetTile, TileSheet, Values, scale_of
 from cnnc.view.inspect.words import nearest_words
+from cnnc.view.number_text import number_text
 
 LARGE, ROWS, COLUMNS, CELLS = 64, 16, 24, 256
 """The most kernels that read the image, the most inputs and outputs of others, and the most weights along an axis of fc."""
@@ -145,17 +146,11 @@ def _series_kernels(node: Node, title: str, values: Values, scale: GreyScale) ->
     notes = _left_out(outputs, LARGE)
     if inputs == 1:
         tiles = [SheetTile(str(o), values[o, 0]) for o in range(min(outputs, LARGE))]
-        text = f"One curve for each output channel, from {_text(scale.low)} to {_text(scale.high)}, with a line at 0."
+        text = f"One curve for each output channel, from {number_text(scale.low)} to {number_text(scale.high)}, with a line at 0."
         return TileSheet(title, text, tiles, scale, notes=notes)
     tiles = [SheetTile(str(o), values[o, :CELLS]) for o in range(min(outputs, LARGE))]
     text = "One image for each output channel: a row for each input channel, a column for each position."
     return TileSheet(title, text, tiles, scale, side=120, notes=[*notes, *_left_out(inputs, CELLS, "input channels")])
-
-
-def _text(value: float) -> str:
-    from cnnc.view.inspect.tiles import number_text
-
-    return number_text(value)
 
 
 def _local(node: Node, values: Values, state: str) -> list[TileSheet]:

@@ -23,7 +23,7 @@ from cnnc.view.axis import Axis
 from cnnc.view.chart import Curve, CurvePoint, line_chart
 from cnnc.view.document import Table
 from cnnc.view.drawing import Drawing
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.number_text import number_text
 
 TOLERANCE = 1e-5
 """An activation counts as changed if it changes by more than this part of the largest activation of its layer."""

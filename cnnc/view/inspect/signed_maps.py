@@ -15,8 +15,9 @@ import numpy as np
 from cnnc.core.arrays import Array
 from cnnc.view.document import Item
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Raster, Shape
-from cnnc.view.inspect.tiles import LONGEST_LABEL, GreyScale, SheetTile, curve_shapes, number_text, scale_of, tile_sheet
+from cnnc.view.inspect.tiles import LONGEST_LABEL, GreyScale, SheetTile, curve_shapes, scale_of, tile_sheet
 from cnnc.view.labels import BODY, MARGIN, SMALL, TextLines, text_lines
+from cnnc.view.number_text import number_text
 from cnnc.view.shades import Pixels, image_pixels, score_pixels
 from cnnc.view.text_width import shortened, text_width
 

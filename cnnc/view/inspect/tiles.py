@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Raster, Shape
 from cnnc.view.labels import BODY, SMALL, text_lines
+from cnnc.view.number_text import number_text
 from cnnc.view.shades import Pixels, image_pixels, signed_pixels
 from cnnc.view.text_width import shortened, text_width
 
@@ -52,11 +53,6 @@ def scale_of(values: Values) -> GreyScale:
     finite = values[np.isfinite(values)]
     largest = float(np.abs(finite).max()) if finite.size else 0.0
     return GreyScale(-largest if finite.size and float(finite.min()) < 0 else 0.0, largest)
-
-
-def number_text(value: float, digits: int = 3) -> str:
-    """A number with three significant digits: `−0.417`."""
-    return f"{value:.{digits}g}".replace("-", "−")
 
 
 class SheetTile(NamedTuple):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.view.document import Table
-from cnnc.view.inspect.tiles import number_text
+from cnnc.view.number_text import number_text
 
 WORDS, NEAREST = 24, 5
 _FIRST = 2

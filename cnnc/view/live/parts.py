@@ -23,7 +23,7 @@ from cnnc.view.live.moment import ClassCounts, Learned, Moment, SamplePrediction
 from cnnc.view.shades import Pixels
 from cnnc.view.svg import document, look_of, png_bytes, text
 from cnnc.view.text_width import text_width
-from cnnc.view.training_curves import TrainingRun, curve_panel, curve_panels, number_text, score_table
+from cnnc.view.training_curves import TrainingRun, curve_panel, curve_panels, score_table, value_text
 
 CHART = 460
 """The width of a chart, which the page makes smaller where it must."""
@@ -87,7 +87,7 @@ def _news(subject: Subject, moment: Moment) -> str:
         return text(moment.end)
     row = run.rows[-1]
     values = [
-        f"{'training' if split == 'train' else 'validation'} {name} {number_text(value)}"
+        f"{'training' if split == 'train' else 'validation'} {name} {value_text(value)}"
         for key, value in row.items()
         for split, _, name in [key.partition("_")]
         if split in ("train", "val") and value is not None
@@ -97,7 +97,7 @@ def _news(subject: Subject, moment: Moment) -> str:
 
 
 def _numbers(subject: Subject, moment: Moment) -> str:
-    loss = number_text(moment.losses[-1][1]) if moment.losses else "–"
+    loss = value_text(moment.losses[-1][1]) if moment.losses else "–"
     left = "–"
     if moment.state == "training" and moment.left is not None:
         left = ("at most " if subject.may_stop_early else "") + duration(moment.left)
@@ -225,4 +225,4 @@ def _curve(series: Series, name: str) -> str:
     step = _CURVE / max(1, len(shares) - 1)
     points = tuple((i * step, 3 + (_CURVE_HEIGHT - 6) * (1 - float(share))) for i, share in enumerate(shares))
     line = Edge(points if len(points) > 1 else ((0, points[0][1]), (_CURVE, points[0][1])), "series1")
-    return _svg(Drawing(_CURVE, _CURVE_HEIGHT, name, f"from {number_text(low)} to {number_text(high)}", (line,)))
+    return _svg(Drawing(_CURVE, _CURVE_HEIGHT, name, f"from {value_text(low)} to {value_text(high)}", (line,)))

@@ -137,6 +137,7 @@ def test_without_large_weights_there_is_no_second_file(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_the_limit_become_external(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2**30 < staging.LIMIT <= 2**31 - 2**24, "the rest of the model is below protobuf's limit of 2 GiB too"
     network, weights = wide()
     total = sum(array.nbytes for array in weights.values())
     monkeypatch.setattr(staging, "LIMIT", total)

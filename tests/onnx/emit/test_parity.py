@@ -44,13 +44,14 @@ def test_every_tensor_agrees(case: Case) -> None:
     weights = random_weights(graph, 0)
     smaller, folded = run_passes(graph, weights)
     model = emit(smaller, folded, {})
-    for batch, seed in ((1, 0), (3, 1)):
-        verification = verify_model(model, graph, weights, random_feeds(case, graph, batch, seed))
-        verification.require_within_tolerance(graph)
-        kept = [node.name for node in smaller.nodes if not isinstance(node.op, Input)]
-        # each layer that the passes keep, then each output again, from the optimized model
-        assert [d.name for d in verification.deviations] == [*kept, *graph.outputs]
-        assert all(d.scale > 0 for d in verification.deviations), "only zeros were compared"
+    verification = verify_model(
+        model, graph, weights, random_feeds(case, graph, 4, 1)
+    )  # of one example, and of all four
+    verification.require_within_tolerance(graph)
+    kept = [node.name for node in smaller.nodes if not isinstance(node.op, Input)]
+    # each layer that the passes keep, then each output again, from the optimized model
+    assert [d.name for d in verification.deviations] == [*kept, *graph.outputs]
+    assert all(d.scale > 0 for d in verification.deviations), "only zeros were compared"
 
 
 @needs_cuda
@@ -169,4 +170,5 @@ def test_other_opsets_are_rejected(opset: int) -> None:
     with pytest.raises(CnncError, match=f"opset {opset} is not supported") as caught:
         model_of(graph, weights, opset)
     assert caught.value.diagnostics[0].code == "E804"
-    assert "13 to 26" in caught.value.diagnostics[0].help
+    assert f"13 to {newest_opset()}" in caught.value.diagnostics[0].help
+    assert newest_opset() in range(21, 27)

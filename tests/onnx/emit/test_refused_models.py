@@ -13,10 +13,11 @@ from cnnc.core.arrays import Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph, Node
 from cnnc.network import check
+from cnnc.onnx import export as export_module
 from cnnc.onnx.emit import passes
 from cnnc.onnx.emit.emitter import EMISSIONS, Emitter
 from cnnc.onnx.emit.model import newest_opset
-from cnnc.onnx.emit.verify import random_weights
+from cnnc.onnx.emit.verify import Verification, random_weights, verify_model
 from cnnc.onnx.export import Options, export
 from cnnc.ops.activation import Relu
 from tests.op_cases import random_weights as weights_of
@@ -82,6 +83,33 @@ def test_nothing_is_named_where_nothing_helps(tmp_path: Path, monkeypatch: pytes
     assert help.startswith("no file was written, and no other opset helps; another version of onnxruntime may; please")
     assert re.search(r"this version of onnxruntime, \d+\.\d+", help)
     assert "`" not in help
+
+
+def test_an_option_that_works_at_one_of_two_sizes_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = check("input 1xHxW; conv 2 k=3; relu")
+    weights = random_weights(network.require_graph(), 0)
+    real, compared = verify_model, []
+
+    def verify(*words: Any) -> Verification:
+        compared.append(real(*words))
+        deviations = compared[-1].deviations
+        wrong = deviations[0]._replace(difference=np.inf)
+        return Verification((wrong, *deviations[1:])) if len(compared) == 2 else compared[-1]
+
+    monkeypatch.setattr(export_module, "verify_model", verify)
+    assert not export_module._passes_verification(network, weights, Options())
+    assert len(compared) == 2
+    assert export_module._passes_verification(network, weights, Options())
+
+
+def test_an_option_that_cannot_be_tried_is_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def relu(e: Emitter, op: Any, node: Node, inputs: list[str]) -> None:
+        if e.opset != Options().opset:
+            raise CnncError.of("E806", "no such operator at this opset")
+        e.op("LeakyRelu", inputs, alpha=0.01)
+
+    monkeypatch.setitem(EMISSIONS, Relu, relu)
+    assert refused(tmp_path / "net.onnx").startswith("no file was written, and no other opset helps")
 
 
 def test_an_overflow_names_the_layer_and_the_limit(tmp_path: Path) -> None:

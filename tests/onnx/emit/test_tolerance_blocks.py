@@ -34,6 +34,21 @@ def test_parts_give_the_deviation_of_the_whole(
         np.testing.assert_allclose(found[1:], whole[1:], rtol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(2, 2, 4, 3), (1, 2, 7), (2, 6)])
+@pytest.mark.parametrize("elements", [1, 12])
+def test_an_error_in_any_element_is_found(
+    shape: tuple[int, ...], elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double = np.random.default_rng(0).normal(size=shape)
+    for place in np.ndindex(shape):
+        output = double.copy()
+        output[place] -= 0.01
+        found = judged(double, double, output, elements, monkeypatch)
+        assert not found.passes, place
+        assert found.value == double[place]
+        assert found.scale == np.abs(double).max()
+
+
 def test_a_reference_that_is_not_a_number_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     double = np.ones((1, 2, 50, 4))
     double[0, 1, 30] = np.nan

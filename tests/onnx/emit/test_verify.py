@@ -11,10 +11,12 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.onnx.emit.layer_by_layer import LayerByLayer
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
-from cnnc.onnx.emit.tolerance import ATOL, RTOL
-from cnnc.onnx.emit.verify import Verification, random_weights, sample_feeds, verify_model
+from cnnc.onnx.emit.tolerance import ATOL, RTOL, Deviation
+from cnnc.onnx.emit.verify import Verification, combined, random_weights, sample_feeds, verify_model
+from cnnc.reference.engine import layer_outputs
 from cnnc.reference.initializers import initialize
 
 NET = "input 3x8x8; c: conv 4 k=3 p=1; relu; f: fc 6"
@@ -140,6 +142,32 @@ def test_the_report_has_one_line_per_layer() -> None:
         "f",
     ]  # the output is also compared in the optimized model
     assert verification.layers[-1].share == max(d.share for d in verification.deviations[2:])
+
+
+def test_the_largest_deviation_of_a_layer_is_relative_to_what_is_allowed() -> None:
+    small, large, other = (
+        Deviation("a", 0.5, 1.0, 1.0, 1.0),
+        Deviation("a", 0.3, 1.0, 0.4, 1.0, optimized=True),
+        Deviation("b", 0.9, 1.0, 2.0, 1.0),
+    )
+    found = combined([Verification((small, other)), Verification((large,), by_layer=True)])
+    assert found == Verification((small, other, large), by_layer=True)
+    assert found.layers == (large, other)
+    assert found.worst == large
+    assert combined([Verification((other,))] * 2) == Verification((other, other), by_layer=False)
+    found.require_within_tolerance(check("a: input 1; b: relu").require_graph())
+
+
+def test_a_layer_on_its_own_keeps_only_the_tensors_that_are_still_to_be_read() -> None:
+    graph = check("input 4; a: fc 4; b: relu; c: fc 4; d: add a c; e: relu").require_graph()
+    weights, feeds = random_weights(graph, 0), sample_feeds(graph, 3)
+    layers = LayerByLayer(graph, weights, feeds, "abcde")
+    kept = {}
+    for name, output in layer_outputs(graph, weights, feeds, "abcde"):
+        if name in "abcde":
+            assert layers.deviation(name, output).passes
+            kept[name] = "".join(layers._given)
+    assert kept == {"a": "a", "b": "ab", "c": "ac", "d": "d", "e": "e"}
 
 
 def test_random_weights_have_no_constant_parameters() -> None:

@@ -22,10 +22,12 @@ from onnx import AttributeProto, TensorProto
 
 from cnnc.core.arrays import Array
 from cnnc.core.files import open_file
+from cnnc.core.limits import most_parameters
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.importer.read.external import ExternalData
+from cnnc.onnx.external_files import ExternalData
 from cnnc.onnx.importer.read.tensors import MAX_TENSOR_AXES, array_from_proto, damaged, element_type_name
 from cnnc.onnx.metadata import require_own_weights
+from cnnc.onnx.run import inspect
 from cnnc.onnx.run.inspect import require_model
 from cnnc.onnx.source_map import SOURCE
 from cnnc.onnx.wire_format import read_file
@@ -157,6 +159,8 @@ class OnnxModel:
 def read_model(path: Path) -> OnnxModel:
     """Reads the model in a file. Raises CnncError E613, E622, E623, E624, E901, E903."""
     require_model(path, "E624")
+    if most_parameters() is not None:
+        inspect.read_model(path)  # which reads no weights, and compares their number
     message, raw_data = read_file(path)
     proto = parse(message, str(path))
     require_own_weights({prop.key: prop.value for prop in proto.metadata_props}, str(path))
@@ -193,7 +197,7 @@ def model_from_proto(
     opset = _opset(proto)
     if graph.sparse_initializer:
         raise damaged("the graph has sparse initializers, which cnnc does not read")
-    external = ExternalData(folder)
+    external = ExternalData(folder, "E622")
     constants: dict[str, Array] = {}
     for index, tensor in enumerate(graph.initializer):
         name = _text(tensor.name)

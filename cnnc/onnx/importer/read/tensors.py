@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.core.arrays import Array
 from cnnc.diagnostics import CnncError
-from cnnc.onnx.importer.read.external import ExternalData
+from cnnc.onnx.external_files import ExternalData
 
 # The field that holds the elements of each type where raw_data does not.
 _FIELDS: dict[int, str] = {
