@@ -168,7 +168,7 @@ def test_a_class_name_means_one_class() -> None:
         (("lark",), ("cnnc.language.parse", "cnnc.language.lalr")),
         (("onnx", "onnxruntime"), ("cnnc.onnx",)),
         (("typer", "click"), ("cnnc.cli",)),
-        (("rich",), ("cnnc.cli", "cnnc.api.progress")),
+        (("rich",), ("cnnc.cli", "cnnc.api.progress_bars")),
         (("threadpoolctl",), ("cnnc.reference.parallel.threads",)),
         (("safetensors",), ("cnnc.training.checkpoint",)),
         (("PIL",), ("cnnc.data.image_file", "cnnc.view.png")),
