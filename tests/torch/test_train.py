@@ -51,6 +51,7 @@ def test_the_results_are_those_of_numpy(cnnc: Cnnc, tmp_path: Path) -> None:
     scores = [json.loads((tmp_path / name / "test.json").read_text()) for name in ("numpy", "torch")]
     assert scores[0]["loss"] == pytest.approx(scores[1]["loss"], rel=1e-3)
     assert (other.engine, other.provider, other.engine_options["precision"]) == ("torch", "cpu", "float32")
+    assert other.machine.keys() - one.machine.keys() == {"torch", "device"}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lion"])

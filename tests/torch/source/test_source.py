@@ -51,6 +51,7 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
 
 def test_ruff_finds_nothing(tmp_path: Path) -> None:
     """With its default rules, and with those of this project; and it would format nothing otherwise."""
+    pytest.importorskip("ruff")
     for number, text in enumerate([HOSTILE, SHARED, OPEN, NUMBERS]):
         (tmp_path / f"n{number}.py").write_text(write(text).text, encoding="utf-8")
     for path in GOLDEN.glob("*.txt"):
