@@ -19,11 +19,16 @@ from cnnc.language.brackets import Token
 
 
 class _Reduction(NamedTuple):
-    """Replaces the last `size` values by one; `build` makes it of them, None for the one value itself."""
+    """Replaces the last `size` values by the one that `build` makes of them."""
 
     size: int
-    build: Callable[[list[Any]], Any] | None
+    build: Callable[[list[Any]], Any]
     symbol: str
+
+
+def _same(values: list[Any]) -> Any:
+    """The one value: of a rule that only renames it. The loop leaves such a value where it is."""
+    return values[0]
 
 
 class _Tables(NamedTuple):
@@ -45,7 +50,7 @@ def _tables(lark: Lark, start: str) -> _Tables:
             if not isinstance(argument, int):
                 build, size = conf.callbacks[argument], len(argument.expansion)
                 renames = isinstance(build, ExpandSingleChild) and size == 1
-                argument = _Reduction(size, None if renames else build, argument.origin.name)
+                argument = _Reduction(size, _same if renames else build, argument.origin.name)
             actions[state][symbol] = argument
     return _Tables(actions, conf.start_state, conf.end_state)
 
@@ -83,13 +88,14 @@ class Stacks:
             if action is None:
                 raise Unexpected(token, {symbol for symbol in actions[states[-1]] if symbol.isupper()})
             size, build, symbol = cast(_Reduction, action)
-            if build is None:
-                del states[-1]
-            elif size:
-                values[-size:] = (build(values[-size:]),)
-                del states[-size:]
+            if size == 1:
+                if build is not _same:
+                    values[-1] = build([values[-1]])
+                states[-1] = cast(int, actions[states[-2]][symbol])
             else:
-                values.append(build([]))
-            states.append(cast(int, actions[states[-1]][symbol]))
+                first = len(values) - size
+                values[first:] = (build(values[first:]),)
+                del states[first + 1 :]
+                states.append(cast(int, actions[states[-1]][symbol]))
             if kind == "$END" and states[-1] == self.tables.end:
                 return

@@ -137,15 +137,18 @@ class _Lexer(Lexer):
 
     def __init__(self, conf: Any) -> None:
         terminals = sorted(conf.terminals, key=lambda t: -t.priority)
-        self.pattern = re.compile("|".join(f"(?P<{t.name}>{t.pattern.to_regexp()})" for t in terminals))
-        self.ignored = conf.ignore
+        found = [t for t in terminals if t.name not in conf.ignore]
+        ignored = "|".join(t.pattern.to_regexp() for t in terminals if t.name in conf.ignore)
+        self.kinds = ("", *(t.name for t in found))
+        # blanks are a part of the match of the token after them, or of the end
+        self.pattern = re.compile(rf"(?:{ignored})?+(?:{'|'.join(f'({t.pattern.to_regexp()})' for t in found)}|\Z)")
 
     def lex(self, source: Any, parser_state: Any = None) -> Iterator[Any]:
-        ignored, make = self.ignored, tuple.__new__  # a named tuple's own __new__ takes twice as long
+        kinds, make = self.kinds, tuple.__new__  # a named tuple's own __new__ takes twice as long
         for match in self.pattern.finditer(source.text, source.text.startswith("\ufeff")):
-            kind = match.lastgroup
-            if kind not in ignored:
-                yield make(Token, (kind, match.group(), make(Span, (source, *match.span()))))
+            number = match.lastindex
+            if number is not None:
+                yield make(Token, (kinds[number], match[number], make(Span, (source, *match.span(number)))))
 
 
 class _Postlex:
