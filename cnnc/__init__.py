@@ -124,12 +124,22 @@ def __dir__() -> list[str]:
 
 
 class _DataPackage(ModuleType):
-    """The package cnnc.data, which can be called: the public function `data` has its name."""
+    # The package cnnc.data, which is the public function `data` as well, whichever is imported first. `help`, `inspect` and
+    # notebooks show the signature and the text of the function.
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    @property
+    def __wrapped__(self) -> Any:
         from cnnc.api.survey import data
 
-        return data(*args, **kwargs)
+        return data
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        text: str = self.__wrapped__.__doc__
+        return text
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
 
 
 class _Package(ModuleType):

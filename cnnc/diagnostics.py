@@ -342,11 +342,11 @@ def render(
     `width` limits the source lines (default: 160 characters of them), and `shown` gives their form on the terminal.
     """
     head = paint(f"{diagnostic.severity}[{diagnostic.code}]", diagnostic.severity)
-    lines = [f"{head}: {_printable(diagnostic.message)}"]
+    lines = [f"{head}: {_on_one_line(diagnostic.message)}"]
     if diagnostic.span is not None:
         lines += _excerpt(diagnostic, diagnostic.span, paint, width, shown)
     elif diagnostic.help:
-        lines.append(f"  = {paint('help', 'help')}: {_printable(diagnostic.help)}")
+        lines.append(f"  = {paint('help', 'help')}: {_on_one_line(diagnostic.help)}")
     return "\n".join(lines)
 
 
@@ -389,7 +389,7 @@ def _excerpt(
     lines += [f"{margin} {_printable(f'{n.text} ({n.span})')}" for n in diagnostic.notes if n.span.source is not source]
     lines += [f"{margin} in {_printable(f'{call.text}, called at {call.span}')}" for call in diagnostic.calls]
     if diagnostic.help:
-        lines.append(f"{margin} {paint('help', 'help')}: {_printable(diagnostic.help)}")
+        lines.append(f"{margin} {paint('help', 'help')}: {_on_one_line(diagnostic.help)}")
     return lines
 
 
@@ -440,6 +440,16 @@ def escaped(text: str) -> str:
     return CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def one_line(text: str) -> str:
+    """A name of an untrusted file on one line: control characters as `escaped` shows them, `\\n` for a line end, `\\t` for a tab."""
+    return escaped(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _printable(text: str) -> str:
     """Replaces control characters by one character each, so that marks stay below what they mark."""
     return CONTROLS.sub("�", text)
+
+
+def _on_one_line(text: str) -> str:
+    """A message, of which a name must not become another line."""
+    return _printable(text).replace("\n", "�")

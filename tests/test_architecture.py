@@ -165,7 +165,7 @@ def test_a_class_name_means_one_class() -> None:
 @pytest.mark.parametrize(
     ("packages", "allowed"),
     [
-        (("lark",), ("cnnc.language.parse",)),
+        (("lark",), ("cnnc.language.parse", "cnnc.language.lalr")),
         (("onnx", "onnxruntime"), ("cnnc.onnx",)),
         (("typer", "click"), ("cnnc.cli",)),
         (("rich",), ("cnnc.cli", "cnnc.api.progress")),

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from cnnc.api.python_words import called
 from cnnc.diagnostics import CnncError, nearest
 
 P = ParamSpec("P")
@@ -45,7 +46,8 @@ def checked(call: str, owner: str = "cnnc.") -> Callable[[Callable[P, T]], Calla
         @wraps(function)
         def checking(*args: P.args, **kwargs: P.kwargs) -> T:
             _require_kinds(function, name, call, args, kwargs)
-            return function(*args, **kwargs)
+            with called(function):
+                return function(*args, **kwargs)
 
         return checking
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.diagnostics import CnncError
+from cnnc.network import Network, check
 
 Arrays = NDArray[Any]
 Data = (
@@ -39,6 +40,23 @@ def data_source(data: Data | None) -> Path | Mapping[str, Arrays] | None:
         require_existing(Path(data))
         return Path(data)
     return named(data)
+
+
+def reading(network: Network, source: Path | Mapping[str, Arrays] | None) -> Network:
+    """The network, without errors. Arrays stand in for the data set of the train section, so its shapes and classes do not count.
+
+    Raises CnncError with the errors of the network.
+    """
+    errors = {d.code for d in network.diagnostics if d.severity == "error"}
+    if isinstance(source, Mapping) and errors and errors <= _OF_THE_DATA_SET:
+        settings = [*network.settings, "train.data=npz", 'train.data.path="arrays"']
+        text, name = network.source.text, network.source.name
+        network = check(text, name, settings, network.at, includes=network.includes)
+    network.require_graph()
+    return network
+
+
+_OF_THE_DATA_SET = {"E507", "E508"}  # its inputs and its targets do not fit the network
 
 
 def named(data: Any) -> Mapping[str, Arrays]:

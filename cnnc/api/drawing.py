@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cnnc.api.arguments import checked
 from cnnc.api.draw.options import DrawOptions, Style
@@ -66,8 +66,8 @@ class Figure:
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"image/svg+xml": self.svg, "text/html": figure(self.svg), "text/plain": repr(self)}
+    def _repr_html_(self) -> str:
+        return figure(self.svg)
 
 
 @checked('cnnc.draw("lenet5.cnn", style="volumes")')

@@ -9,7 +9,7 @@ and gradients of arrays, computed with NumPy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from cnnc.api.subject import is_model, read_subject
 from cnnc.core.arrays import Weights
 from cnnc.core.files import with_suffix
 from cnnc.core.versions import versions
-from cnnc.data.prediction_inputs import as_batch
+from cnnc.data.prediction_inputs import read_arrays
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import Network, load
@@ -35,6 +35,7 @@ from cnnc.reference.parallel.threads import one_blas_thread, thread_count
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.example_loss import example_loss
+from cnnc.training.initial_weights import Initial
 from cnnc.training.trained import TrainedNetwork, input_specs, of_checkpoint, require_no_settings, untrained
 
 Values = NDArray[Any]
@@ -249,20 +250,7 @@ class Model:
 
     def feeds(self, *arrays: Values, **named: Values) -> dict[str, Values]:
         """The inputs as batches (N, *shape) by name, checked and converted as `model(x)` takes them. Raises CnncError E608."""
-        specs = {spec.name: spec for spec in input_specs(self._trained)}
-        given = dict(zip(specs, arrays, strict=False)) | dict(named)
-        unknown = [name for name in named if name not in specs]
-        missing = [name for name in specs if name not in given]
-        if len(arrays) > len(specs) or unknown or missing:
-            found = f"no input is named {unknown[0]}" if unknown else f"{len(arrays) + len(named)} arrays were given"
-            inputs = ", ".join(f"{spec.name} {spec}" for spec in specs.values())
-            raise CnncError.of("E608", f"{found}; the network takes {inputs}", help=f"write model({', '.join(specs)})")
-        feeds = {name: as_batch(np.asarray(given[name]), name, spec) for name, spec in specs.items()}
-        counts = {name: len(array) for name, array in feeds.items()}
-        if len(set(counts.values())) > 1:
-            found = ", ".join(f"{count} of {name}" for name, count in counts.items())
-            raise CnncError.of("E608", f"the inputs hold different numbers of examples: {found}")
-        return feeds
+        return read_arrays(arrays, named, input_specs(self._trained)).feeds
 
     @checked('model.save("lenet5.safetensors")', "model.")
     def save(self, path: Path | str) -> Path:
@@ -338,6 +326,16 @@ def _target(column: Values, loss: Loss, graph: Graph, count: int) -> Values:
             "E610", f"found the label {wrong[0]}; {loss.on or graph.outputs[0]} has {classes} classes", help=help
         )
     return labels
+
+
+def initial_of(model: Any, report: Callable[[str], None]) -> Initial:
+    """The weights of a model, a result or a path, for a training to begin with. Raises CnncError as `Model.load` does."""
+    found = as_model(model)
+    where = str(model) if isinstance(model, Path | str) else found.network.name
+    if found.trained.untrained:
+        message = f"{where} has no weights: it is not trained"
+        raise CnncError.of("E605", message, help="name a run, a checkpoint or a model")
+    return Initial(found.weights, where, dict(found.checkpoint().origin), report)
 
 
 def as_model(model: Any) -> Model:

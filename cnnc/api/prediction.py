@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -19,21 +19,19 @@ from numpy.typing import NDArray
 from cnnc.api.arguments import checked
 from cnnc.api.arrays import named
 from cnnc.api.model import Model, as_model
+from cnnc.api.predictor import Predictor, predictor_of, predictor_of_model, row_name
 from cnnc.api.progress import report_of
 from cnnc.api.result import Result
 from cnnc.api.subject import is_model
-from cnnc.core.versions import versions
-from cnnc.data.prediction_inputs import InputSpec, PredictionInputs, as_batch, read_each, read_file, read_sentences
+from cnnc.data.prediction_inputs import PredictionInputs, require_each
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
-from cnnc.onnx.metadata import metadata, read_facts
-from cnnc.onnx.run.batched_run import run_each
 from cnnc.onnx.run.bench import Bench
 from cnnc.onnx.run.bench import bench as measure
-from cnnc.onnx.run.predictions import OutputSpec, Prediction, model_inputs, model_outputs, output_specs, predictions_of
+from cnnc.onnx.run.predictions import Prediction
 from cnnc.onnx.run.provider import Provider
-from cnnc.onnx.run.session import open_model
-from cnnc.training.trained import input_specs
+from cnnc.reference.parallel.threads import MAX_THREADS
+from cnnc.report.html import html_table
 
 Arrays = NDArray[Any]
 _MOST = 10  # rows that a repr shows
@@ -93,12 +91,7 @@ class Predictions(Sequence[Prediction]):
         return "\n".join([*shown, *([f"... {more:,} more"] if more else [])])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-            for cells, _ in zip(self._lines(), range(5 * _MOST), strict=False)
-        )
-        head = "<tr><th>example</th><th>output</th><th>prediction</th></tr>"
-        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        return html_table(("example", "output", "prediction"), islice(self._lines(), 5 * _MOST))
 
 
 @checked('cnnc.predict("lenet5.onnx", "seven.png")')
@@ -142,99 +135,48 @@ def predict(
         raise CnncError.of("E010", f"top is {top}; at least one class is named")
     report = report_of(progress)
     if isinstance(model, Path | str) and is_model(Path(model)):
-        session = open_model(Path(model), provider)
-        report(f"running on {session.provider}")
-        known, outputs = model_inputs(session), model_outputs(session, Path(model))
-
-        def run(feeds: Mapping[str, Arrays]) -> Mapping[str, list[Arrays]]:
-            return run_each(session, feeds)
+        predictor = predictor_of(Path(model), provider)
+        report(f"running on {predictor.provider}")
     else:
-        computed = as_model(model)
-        known, outputs = input_specs(computed.trained), _outputs(computed)
-
-        def run(feeds: Mapping[str, Arrays]) -> Mapping[str, list[Arrays]]:
-            return {name: list(values) for name, values in computed(**feeds).items()}
-
+        predictor = predictor_of_model(as_model(model))
     rows: list[list[Prediction]] = []
     names: list[str] = []
-    for name, read in _read(inputs, text, known):
+    for name, read in _read(inputs, text, predictor):
         if read.note:
             report(read.note)
-        found = predictions_of(run(read.feeds), outputs, top)
+        found = predictor.rows(read, top)
         rows += found
-        names += (
-            [name]
-            if len(found) == 1 and name
-            else [f"{name or 'example '}{_number(name, i)}" for i in range(len(found))]
-        )
+        names += [row_name(name, i, len(found)) if name else f"example {i}" for i in range(len(found))]
     return Predictions(rows, names, top)
 
 
-def _number(name: str, index: int) -> str:
-    return f"[{index}]" if name else str(index)
-
-
-def _outputs(model: Model) -> list[OutputSpec]:
-    """The meaning of the outputs of a model that is not exported."""
-    facts = metadata(model.network, model.graph, versions(), classes=model.classes, vocabulary=model.vocabulary)
-    return output_specs(read_facts(facts), model.graph.outputs)
-
-
 def _read(
-    inputs: Any, text: str | Sequence[str] | None, known: list[InputSpec]
+    inputs: Any, text: str | Sequence[str] | None, predictor: Predictor
 ) -> Iterator[tuple[str, PredictionInputs]]:
     """The examples, in parts, and what each part is called; "" for arrays. Raises CnncError E608, E901."""
     if text is not None:
-        other = next((spec for spec in known if not spec.takes_words), None)
-        if other is not None:
-            raise CnncError.of("E608", f"text needs a network whose inputs are words; {other.name} takes {other}")
-        yield "", read_sentences([text] if isinstance(text, str) else text, known, "text")
+        yield "", predictor.read_sentences([text] if isinstance(text, str) else text, "text")
     elif isinstance(inputs, Path | str):
-        yield str(inputs), read_file(Path(inputs), known)
-    elif isinstance(inputs, Mapping):
-        yield from _by_name(inputs, known)
+        yield str(inputs), predictor.read(Path(inputs))
     elif isinstance(inputs, list | tuple):
         for path in inputs:
-            yield str(path), read_file(Path(path), known)
-    elif isinstance(inputs, np.ndarray):
-        yield "", _arrays({"x": inputs}, known)
+            yield str(path), predictor.read(Path(path))
+    elif isinstance(inputs, Mapping):
+        yield _by_name(inputs, predictor)
     else:
-        yield "", _arrays({"x": named(inputs)["x"]}, known)
+        yield "", predictor.read_arrays([named(inputs)["x"]], {})
 
 
-def _by_name(inputs: Mapping[str, Any], known: list[InputSpec]) -> Iterator[tuple[str, PredictionInputs]]:
+def _by_name(inputs: Mapping[str, Any], predictor: Predictor) -> tuple[str, PredictionInputs]:
     """The examples of an array or a file for each input."""
-    missing = next((spec.name for spec in known if spec.name not in inputs), None)
-    unknown = next((name for name in inputs if name not in [spec.name for spec in known]), None)
-    if missing is not None or unknown is not None:
-        found = f"no input is named {unknown}" if unknown is not None else f"no input is given for {missing}"
-        listed = ", ".join(f"{spec.name} {spec}" for spec in known)
-        raise CnncError.of(
-            "E608", f"{found}; the model takes {listed}", help="give an array or a file for each by name"
-        )
-    if all(isinstance(value, np.ndarray) for value in inputs.values()):
-        yield "", _arrays(inputs, known)
-    elif any(isinstance(value, np.ndarray) for value in inputs.values()):
+    are_arrays = {isinstance(value, np.ndarray) for value in inputs.values()}
+    if are_arrays == {True, False}:
         raise CnncError.of("E608", "some inputs are arrays and some are files", help="load the files: numpy.load(path)")
-    else:
-        paths = {name: Path(path) for name, path in inputs.items()}
-        yield " ".join(map(str, paths.values())), read_each(paths, known)
-
-
-def _arrays(arrays: Mapping[str, Arrays], known: list[InputSpec]) -> PredictionInputs:
-    """The arrays as batches. Raises CnncError E608."""
-    if set(arrays) == {"x"} and len(known) == 1:
-        arrays = {known[0].name: arrays["x"]}
-    elif set(arrays) != {spec.name for spec in known}:
-        listed = ", ".join(f"{spec.name} {spec}" for spec in known)
-        raise CnncError.of(
-            "E608", f"one array is given; the model takes {listed}", help="give a dict of arrays by name"
-        )
-    feeds = {spec.name: as_batch(arrays[spec.name], f"the array {spec.name}", spec) for spec in known}
-    if len({len(values) for values in feeds.values()}) > 1:
-        found = ", ".join(f"{len(values)} of {name}" for name, values in feeds.items())
-        raise CnncError.of("E608", f"the arrays hold different numbers of examples: {found}")
-    return PredictionInputs(feeds)
+    if are_arrays == {True}:
+        return "", predictor.read_arrays([], inputs)
+    require_each(inputs, predictor.inputs)
+    paths = {name: Path(path) for name, path in inputs.items()}
+    return " ".join(map(str, paths.values())), predictor.read_each(paths)
 
 
 @checked('cnnc.bench("lenet5.onnx", batch=8)')
@@ -271,18 +213,26 @@ def bench(
         if value is not None and value < least:
             raise CnncError.of("E010", f"{name} is {value}, at least {least} is needed")
 
+    if threads > MAX_THREADS:
+        raise CnncError.of("E010", f"threads is {threads}, at most {MAX_THREADS} are possible")
+
     def measured(path: Path) -> Bench:
         return measure(
             path, batch=batch, threads=threads, provider=provider, seconds=seconds, warmup=warmup, sizes=sizes
         )
 
-    if isinstance(model, Path | str) and is_model(Path(model)):
+    if isinstance(model, Path | str) and not _is_exported_first(Path(model)):
         return measured(Path(model))
     from cnnc.api.exporting import export
 
     exported: Any = Model(model) if isinstance(model, Network) else model
     with tempfile.TemporaryDirectory() as folder:
         return measured(export(exported, Path(folder) / "model.onnx").path)._replace(model=_name(model))
+
+
+def _is_exported_first(path: Path) -> bool:
+    """Whether a path names a run, a checkpoint or a network file; anything else is taken for an ONNX model."""
+    return path.is_dir() or path.suffix in (".cnn", ".safetensors")
 
 
 def _name(model: Model | Network | Result | Path | str) -> str:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from cnnc.api.progress_bars import PIPE_WIDTH, Bar, bar_of, in_jupyter, in_marimo
+from cnnc.api.python_words import note_words
 from cnnc.core.limits import human_bytes
 from cnnc.core.terminal import width_of
 from cnnc.data import ignore_report
@@ -19,11 +21,6 @@ from cnnc.recipe.losses import BALANCED
 from cnnc.recipe.metrics import decimals, format_metric, metric_text
 from cnnc.recipe.recipe import require_recipe
 from cnnc.training.run import Callback, Epoch, Run
-
-PIPE_WIDTH = 80
-"""The longest line of an epoch in a pipe or a file."""
-
-_WIDTH_FOR_SPEED, _WIDTH_FOR_BAR = 92, 56  # of the terminal: what the progress bar shows needs these
 
 
 def _count(number: int, noun: str) -> str:
@@ -38,21 +35,17 @@ Progress = bool | Callable[[str], None]
 
 def in_notebook() -> bool:
     """Whether the program runs in a notebook of Jupyter or marimo."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if type(shell).__name__ == "ZMQInteractiveShell":
-        return True
-    marimo = sys.modules.get("marimo")
-    return marimo is not None and bool(marimo.running_in_notebook())
+    return in_jupyter() or in_marimo()
 
 
 def report_of(progress: Progress) -> Report:
-    """What takes the lines of `progress=`."""
+    """What takes the lines of `progress=`, which it gets in the words of the caller."""
+    words = note_words()
     if callable(progress):
-        return progress
+        return lambda line: progress(words(line))
     if progress and in_notebook():
-        return lambda line: _write(sys.stdout, line)
-    return (lambda line: _write(sys.stderr, line)) if progress and sys.stderr.isatty() else ignore_report
+        return lambda line: _write(sys.stdout, words(line))
+    return (lambda line: _write(sys.stderr, words(line))) if progress and sys.stderr.isatty() else ignore_report
 
 
 def callback_of(progress: Progress) -> Callback:
@@ -65,7 +58,7 @@ def callback_of(progress: Progress) -> Callback:
         for warning in warnings:
             report(render(warning))
 
-    return TrainingProgress(report, warn, with_bar=progress is True and not in_notebook())
+    return TrainingProgress(report, warn, with_bar=progress is True)
 
 
 def _write(stream: Any, line: str) -> None:
@@ -84,14 +77,13 @@ def _computed_weights(run: Run) -> Iterable[str]:
 
 
 class TrainingProgress(Callback):
-    """Shows speed and remaining time during an epoch (on a terminal), and reports one line after each epoch."""
+    """Shows a bar during an epoch (on a terminal or in a notebook), and reports one line after each epoch."""
 
     def __init__(self, report: Report, warn: Callable[[Iterable[Diagnostic]], None], *, with_bar: bool = True) -> None:
         self._report = report
         self._warn = warn
         self._with_bar = with_bar
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: Bar | None = None
         self._examples = 0
         self._start_time = 0.0
 
@@ -112,36 +104,8 @@ class TrainingProgress(Callback):
                 self._report(f"resuming at epoch {p.epoch + 1}, step {p.step + 1}")
         self._start_time = time.perf_counter()
         is_done = p.epoch >= run.recipe.epochs or run.stops_early
-        if self._with_bar and sys.stderr.isatty() and not is_done:
-            self._start_bar(run)
-
-    def _start_bar(self, run: Run) -> None:
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        width = width_of(sys.stderr) or PIPE_WIDTH
-        speed = "  {task.fields[rate]:,.0f} {task.fields[noun]}/s" if width >= _WIDTH_FOR_SPEED else ""
-        columns = [
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=30 if width >= _WIDTH_FOR_SPEED else 10),
-            TextColumn(f"{{task.percentage:>3.0f}}%  loss {{task.fields[loss]}}{speed}"),
-            TimeRemainingColumn(),
-        ]
-        if width < _WIDTH_FOR_BAR:
-            del columns[1]
-        self._bar = Progress(*columns, console=RichConsole(stderr=True), transient=True)
-        start = run.progress.epoch * run.steps_per_epoch + run.progress.step
-        self._task = self._bar.add_task(
-            "train",
-            total=run.recipe.epochs * run.steps_per_epoch,
-            completed=start,
-            epoch=run.progress.epoch + 1,
-            epochs=run.recipe.epochs,
-            loss=decimals(0),
-            rate=0.0,
-            noun=run.noun,
-        )
-        self._bar.start()
+        if self._with_bar and not is_done:
+            self._bar = bar_of(run)
 
     def on_warning(self, run: Run, warning: Diagnostic) -> None:
         self._warn([warning])
@@ -150,21 +114,19 @@ class TrainingProgress(Callback):
         self._examples += run.recipe.batch
         if self._bar is not None:
             rate = self._examples / (time.perf_counter() - self._start_time)
-            self._bar.update(self._task, advance=1, epoch=epoch + 1, loss=decimals(loss), rate=rate)
+            self._bar.update(epoch + 1, loss, rate)
 
     def on_epoch(self, run: Run, epoch: Epoch) -> None:
         text = epoch_line(run, epoch, width_of(sys.stderr) or PIPE_WIDTH)
         if run.stops_early and run.progress.epoch < run.recipe.epochs:
             text += f"\n{_why_stopped(run)}"
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)
-        else:
+        if self._bar is None or not self._bar.line(text):
             self._report(text)
 
     def close(self) -> None:
         """Removes the progress bar."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
 

@@ -53,12 +53,11 @@ class Metrics:
         return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(name)}</th>" for name in self.columns)
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(_cell(row.get(name)))}</td>' for name in self.columns)}</tr>"
-            for row in self.rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        from cnnc.report.html import html_table
+
+        names = self.columns
+        rows = ([_cell(row.get(name)) for name in names] for row in self.rows)
+        return html_table(names, rows, [True] * len(names))
 
 
 def _cell(value: float | None) -> str:

@@ -19,6 +19,7 @@ from cnnc.diagnostics import CnncError, Diagnostic
 from cnnc.network import Network
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
+from cnnc.training.initial_weights import Initial
 from cnnc.training.loop import open_data, start
 from cnnc.training.ranks import ALONE, Ranks
 from cnnc.training.run import Engine, Run
@@ -38,13 +39,22 @@ def usual_folder(network: Network) -> Path:
 
 @contextmanager
 def new_run(
-    network: Network, folder: Path | None, data: Data, engine: Engine, report: Report, ranks: Ranks = ALONE
+    network: Network,
+    folder: Path | None,
+    data: Data,
+    engine: Engine,
+    report: Report,
+    ranks: Ranks = ALONE,
+    initial: Initial | None = None,
 ) -> Iterator[Run]:
-    """A new run in a folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free."""
+    """A new run in a folder; without `folder` in runs/NAME, or the first of runs/NAME-2, ... that is free.
+
+    It begins with the weights of `initial` that fit.
+    """
     if folder is not None:
         ranks.first(lambda: require_new(folder, report))
     dataset = open_data(network, data, report)
-    run = start(network, dataset, folder or usual_folder(network), engine=engine)
+    run = start(network, dataset, folder or usual_folder(network), engine=engine, initial=initial)
     with ranks.holding(lambda: new_folder(run, report, numbered=folder is None)):
         run.folder = ranks.first(lambda: run.folder)
         yield run

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnc.api.arguments import checked
-from cnnc.api.arrays import Data, data_source
+from cnnc.api.arrays import Data, data_source, reading
 from cnnc.api.opened_data import OpenedData, open_kind, open_network_data
 from cnnc.api.progress import report_of
 from cnnc.data import READERS
@@ -102,7 +102,7 @@ def data(
             "E010", "`path` and `size` go with a kind of data", help=f"the kinds are: {', '.join(READERS)}"
         )
     network = source if isinstance(source, Network) else load(source, settings, at)
-    network.require_graph()
+    network = reading(network, where)
     for diagnostic in network.diagnostics if not isinstance(source, Network) else ():
         report(render(diagnostic))
     return DataSurvey(open_network_data(network, where, note), lines)

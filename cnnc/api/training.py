@@ -17,8 +17,9 @@ from types import FrameType
 from typing import Any
 
 from cnnc.api.arguments import checked
-from cnnc.api.arrays import Data, data_source
+from cnnc.api.arrays import Data, data_source, reading
 from cnnc.api.engines import EngineName, Precision, engine_named
+from cnnc.api.model import Model, initial_of
 from cnnc.api.progress import callback_of, report_of
 from cnnc.api.result import Result
 from cnnc.api.runs import new_run, resumed_run
@@ -39,6 +40,7 @@ def train(
     *,
     settings: Sequence[str] = (),
     at: Mapping[str, int] | None = None,
+    weights: Model | Result | Path | str | None = None,
     engine: EngineName = "numpy",
     device: str = "auto",
     precision: Precision = "float32",
@@ -57,12 +59,15 @@ def train(
     (N, *shape), channels first, uint8 scaled to 0..1; targets are labels (N,), label maps (N, *spatial) or values (N, *shape).
     A memory map stays on the disk. `val` and `test` of the train section split off validation and test examples.
 
+    `weights` are those of a model, a result, or the path of a run, a checkpoint or a model; training begins with those that
+    fit in name and shape, and draws the others: a network that was trained or imported is trained on, with another last layer.
+
     `engine` computes the steps: numpy; onnxruntime on a `provider`; or torch on a `device`, in a `precision`, and after
     compiling it where `compile` is set. `callback` is called as training advances. Progress shows in a terminal or notebook
     unless `progress` is False; a function gets its lines instead. Ctrl-C, or interrupting the kernel, saves the run before
     KeyboardInterrupt is raised; `cnnc.resume` continues it, bit-identical to an uninterrupted run.
 
-    Raises CnncError: the network's own errors, E010 where `run` already holds a run, E509 without a train section, E601 to
+    Raises CnncError: the network's own errors, E010 where `run` already holds a run, E605 where no weight fits, E509 without a train section, E601 to
     E603 where the data set is unknown, invalid or missing, E607 or E610 where it does not fit the network, E701 where
     training diverges, E704 where a worker process dies, E902 where a file cannot be written, E905 or E906 where the engine
     is not installed, E907 where another process trains in `run`.
@@ -74,13 +79,15 @@ def train(
     >>> result.folder, result.best_epoch, len(result.rows)
     (PosixPath('run'), 2, 2)
     """
-    network = _network(network, settings, at)
+    source = data_source(data)
+    network = reading(_network(network, settings, at), source)
     report, shown = report_of(progress), callback_of(progress)
     computes = engine_named(
         engine, provider=provider, device=device, precision=precision, compile=compile, report=report
     )
     folder = Path(run) if run is not None else None
-    with new_run(network, folder, data_source(data), computes, report) as new:
+    initial = initial_of(weights, report) if weights is not None else None
+    with new_run(network, folder, source, computes, report, initial=initial) as new:
         return _trained(new, shown, callback)
 
 
@@ -130,14 +137,13 @@ def resume(
 
 
 def _network(network: Network | Path | str, settings: Sequence[str], at: Mapping[str, int] | None) -> Network:
-    """The network, without errors. Raises CnncError, E010 for settings or sizes of a network that is loaded."""
+    """The network. Raises CnncError E010 for settings or sizes of a network that is loaded."""
     if not isinstance(network, Network):
         network = load(network, settings, at)
     elif settings or at:
         what = "settings" if settings else "at"
         help = f"give them to cnnc.load or cnnc.check: cnnc.load(path, {what}=...)"
         raise CnncError.of("E010", f"{what} apply to a network file, not to a network that is loaded", help=help)
-    network.require_graph()
     return network
 
 

@@ -62,6 +62,30 @@ class _Command(TyperCommand):
                     )
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Raises CnncError E904 where the limits of the process leave too little for the libraries, which would end it."""
+        if ctx.info_name not in _WITHOUT_LIBRARIES:
+            _require_room_for_libraries()
+        return super().invoke(ctx)
+
+
+_WITHOUT_LIBRARIES = ("check", "fmt", "new", "ops", "explain", "man")
+_LIBRARIES, _PER_CORE = 160 * 10**6, 30 * 10**6  # NumPy, onnx and onnxruntime; the buffers of OpenBLAS
+
+
+def _require_room_for_libraries() -> None:
+    """Raises CnncError E904 where NumPy and its neighbours cannot be loaded: OpenBLAS then ends the process with status 1."""
+    from cnnc.core.process_memory import limit_left
+
+    left = limit_left()
+    if left is None:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    need = _LIBRARIES + _PER_CORE * cores
+    if left < need:
+        message = f"NumPy and onnxruntime need about {need / 1e6:.0f} MB; the limits of this process leave {left / 1e6:.0f} MB"
+        raise CnncError.of("E904", message, help="raise the limit, which `ulimit -v` and `ulimit -d` show in KiB")
+
 
 def app(words: Sequence[str]) -> typer.Typer:
     """The application with the command that the first word names, or with all commands if it names none.

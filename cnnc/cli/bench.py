@@ -17,12 +17,15 @@ from cnnc.cli.options import (
     parse_sizes,
     sizes_option,
 )
+from cnnc.diagnostics import one_line
 
 
 def bench(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.")],
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Examples per call (default: 1).")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of onnxruntime; 0 lets it choose.")] = 0,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, max=1024, help="Threads of onnxruntime; 0 lets it choose.")
+    ] = 0,
     provider: PROVIDER = ProviderChoice.auto,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0.0, help="Duration of the measurement, in seconds.")
@@ -34,9 +37,11 @@ def bench(
     max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Measure a model on random input: latency, throughput, load time and memory."""
+    from cnnc.api.prediction import bench as measure
     from cnnc.core.limits import human_bytes
-    from cnnc.onnx.run.bench import bench as measure
+    from cnnc.onnx.run.inspect import require_model
 
+    require_model(model)
     size_of_symbol = parse_sizes(sizes, "--size")
     print_status(f"measuring for {seconds:g} s")
     result = measure(
@@ -54,7 +59,7 @@ def bench(
     ran = ", ".join(f"{count} on {name}" for name, count in result.nodes.items())
     shapes = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in result.shapes.items())
     with_threads = f", {result.threads} thread{'s' if result.threads != 1 else ''}" if result.threads else ""
-    print_result(f"{result.model} on {result.provider}{with_threads}; {shapes}")
+    print_result(one_line(f"{result.model} on {result.provider}{with_threads}; {shapes}"))
     print_result(
         f"  latency     p50 {_ms(result.p50)}, p90 {_ms(result.p90)}, p99 {_ms(result.p99)} of {result.calls:,} calls"
     )

@@ -62,6 +62,18 @@ def stop_on_signals() -> None:
     handle_signals(stop)
 
 
+def exit_on_signals() -> None:
+    """Makes Ctrl-C, SIGTERM and SIGHUP end the program at once, with the same exit statuses; for a server, which has nothing to save.
+
+    An exception would be lost: asyncio catches what a callback raises, and a thread that reads stdin is waited for.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os._exit(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+
+    handle_signals(leave)
+
+
 def print_result(text: str = "") -> None:
     """Prints a result for people to stdout, with control characters escaped; a terminal breaks long lines between words.
 
@@ -209,6 +221,12 @@ def ignore_signals() -> None:
     handle_signals(signal.SIG_IGN)
 
 
+def _has_memory_limit() -> bool:
+    from cnnc.core.process_memory import limit_left
+
+    return limit_left() is not None
+
+
 def report_error(error: BaseException) -> int:
     """Prints an error to stderr and returns the exit status. Signals are ignored from here on, as the program is exiting."""
     ignore_signals()
@@ -227,6 +245,8 @@ def _report_error(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # the reader closed the pipe: exit quietly
         _silence(sys.stdout)
         return int(Exit.RESOURCES)
+    if isinstance(error, ImportError) and _has_memory_limit():  # a library that could not be mapped
+        return _report_error(CnncError.of("E904", f"out of memory: {error}", help="raise the limit of `ulimit -v`"))
     if isinstance(error, MemoryError):
         return _report_error(CnncError.of("E904", "out of memory", help="reduce the batch size"))
     if isinstance(error, OSError):

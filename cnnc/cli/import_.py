@@ -11,7 +11,7 @@ import typer
 from cnnc.cli.console import print_diagnostics, print_json, print_result, print_status
 from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, json_option, parse_sizes, sizes_option
 from cnnc.cli.outputs import FORCE, Output, require_outputs
-from cnnc.diagnostics import CnncError
+from cnnc.diagnostics import CnncError, one_line
 
 if TYPE_CHECKING:
     from cnnc.onnx.importer.importer import ImportedNetwork
@@ -135,17 +135,17 @@ def _report(imported: ImportedNetwork, agreement: Agreement | None, file: Path, 
     )
     for old_name, name in [*imported.inputs.items(), *zip(imported.model.outputs, imported.outputs, strict=True)]:
         if old_name != name:
-            print_result(f"{old_name} is renamed to {name}")
+            print_result(one_line(f"{old_name} is renamed to {name}"))
     _report_layout(imported, agreement)
     if imported.limits:
-        print_status(f"not all sizes of the model: {imported.limits}")
+        print_status(one_line(f"not all sizes of the model: {imported.limits}"))
     if agreement is not None and agreement.compared and not agreement.difference:
         print_result("verified: outputs equal the model's")
     elif agreement is not None and agreement.compared:
         print_result(
             f"verified: outputs differ from the model's by at most {agreement.share:.1%} of what is allowed "
-            f"({agreement.output}: {agreement.difference:.1e} of {agreement.allowed:.1e})"
+            f"({one_line(agreement.output)}: {agreement.difference:.1e} of {agreement.allowed:.1e})"
         )
     elif agreement is not None:
-        print_status(f"not verified: {agreement.reason}")
+        print_status(one_line(f"not verified: {agreement.reason}"))
     print_result(f"wrote {file} and {weights}; next: {join(['cnnc', 'export', str(weights)])}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cnnc.cli.console import print_document
+from cnnc.cli.console import exit_on_signals, print_document
 from cnnc.diagnostics import CnncError
 
 
@@ -53,6 +53,7 @@ def lsp(
         raise CnncError.of(
             "E906", f"the language server needs {error.name}", help='install it with `pip install "cnnc[lsp]"`'
         ) from error
+    exit_on_signals()
     server = make_server()
     if port is None:
         with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as stdout:  # the server closes it at the end

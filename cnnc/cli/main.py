@@ -6,11 +6,17 @@ import gc
 import sys
 
 from cnnc.cli.console import Stopped, open_closed_streams, print_status, report_error, stop_on_signals
+from cnnc.core.caller import on_command_line
 from cnnc.diagnostics import Exit
 
 
 def main() -> None:
     """Runs the command line and exits with a status of cnnc.diagnostics.Exit."""
+    with on_command_line():
+        _main()
+
+
+def _main() -> None:
     open_closed_streams()
     stop_on_signals()
     try:

@@ -12,10 +12,11 @@ from cnnc.api.named_files import named_files
 from cnnc.cli.console import JsonList, print_diagnostics, print_result, print_status
 from cnnc.cli.options import MAX_MEMORY, MAX_PARAMETERS, PROVIDER, ProviderChoice, json_option
 from cnnc.core.files import real_path
-from cnnc.diagnostics import CnncError, Exit
+from cnnc.diagnostics import CnncError, Exit, one_line
 
 if TYPE_CHECKING:
-    from cnnc.data.prediction_inputs import InputSpec, PredictionInputs
+    from cnnc.api.predictor import Predictor
+    from cnnc.data.prediction_inputs import PredictionInputs
     from cnnc.onnx.run.predictions import Prediction
 
 
@@ -59,34 +60,29 @@ def predict(
     max_params: MAX_PARAMETERS = None,
 ) -> None:
     """Run an exported model on onnxruntime; the model itself says how inputs are prepared and what outputs mean."""
+    from cnnc.api.predictor import predictor_of, row_name
     from cnnc.onnx.run.inspect import require_model
-    from cnnc.onnx.run.predictions import model_inputs, model_outputs, predict_examples
-    from cnnc.onnx.run.session import open_model
 
     require_model(model)
     if not (files or text or inputs):
         raise CnncError.of("E010", "no input given", help="name files, or give a sentence with `--text`")
-    session = open_model(model, provider.value)
-    known = model_inputs(session)
-    if not known:
-        raise CnncError.of("E609", f"{model} has no input")
-    sources = list(_sources(files or [], text or [], inputs or [], known))
+    predictor = predictor_of(model, provider.value)
+    sources = list(_sources(files or [], text or [], inputs or [], [entry.name for entry in predictor.inputs]))
     if out is not None:
         _require_other_folder(out, [model, *(path for source in sources for path in source.inputs.values())])
-    print_status(f"running on {session.provider}")
-    outputs = model_outputs(session, model)
+    print_status(f"running on {predictor.provider}")
     results = JsonList()
     status = Exit.OK
     writer = _OutputWriter(out)
     notes: dict[str, None] = {}
     for source in sources:
         try:
-            examples = _read(source, known)
+            examples = _read(source, predictor)
             if examples.note:
                 print_status(examples.note)
-            rows = predict_examples(session, outputs, examples.feeds, count)
+            rows = predictor.rows(examples, count)
             for index, row in enumerate(rows):
-                name = source.name if len(rows) == 1 else f"{source.name}[{index}]"
+                name = row_name(source.name, index, len(rows))
                 result = _result(name, row, count)
                 result |= writer.write(source.stem if len(rows) == 1 else f"{source.stem}-{index}", row)
                 if json:
@@ -115,7 +111,7 @@ def _require_other_folder(folder: Path, inputs: Sequence[Path]) -> None:
             )
 
 
-def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[InputSpec]) -> Iterator[_Source]:
+def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[str]) -> Iterator[_Source]:
     """The sources in order: files, sentences, and one source for the files of --input. Raises CnncError E010."""
     for path in files:
         yield _Source(str(path), path.stem if str(path) != "-" else "stdin", {"": path})
@@ -123,36 +119,29 @@ def _sources(files: list[Path], text: list[str], inputs: list[str], known: list[
         yield _Source(sentence, f"text-{number}", {}, sentence)
     if not inputs:
         return
-    named = named_files(inputs, [entry.name for entry in known])
+    named = named_files(inputs, known)
     yield _Source(" ".join(map(str, named.values())), "-".join(path.stem for path in named.values()), named)
 
 
-def _read(source: _Source, known: list[InputSpec]) -> PredictionInputs:
-    from cnnc.data.prediction_inputs import read_each, read_file, read_sentences
-
-    if source.text is None and "" not in source.inputs:
-        return read_each(source.inputs, known)
-    piped = source.text is None and str(source.inputs[""]) == "-"
-    if source.text is None and not piped:
-        return read_file(source.inputs[""], known)
-    if not all(entry.takes_words for entry in known):
-        source_name = "standard input" if piped else "--text"
-        raise CnncError.of(
-            "E608", f"{source_name} needs a model whose inputs are words; this one takes {known[0]} of {known[0].dtype}"
-        )
+def _read(source: _Source, predictor: Predictor) -> PredictionInputs:
+    """The examples of a source. Raises CnncError E608, E901."""
     if source.text is not None:
-        return read_sentences([source.text], known, "--text")
+        return predictor.read_sentences([source.text], "--text")
+    if "" not in source.inputs:
+        return predictor.read_each(source.inputs)
+    if str(source.inputs[""]) != "-":
+        return predictor.read(source.inputs[""])
     import sys
 
     from cnnc.core.files import decode_utf8
 
-    return read_sentences(decode_utf8(sys.stdin.buffer.read(), "stdin").splitlines(), known, "stdin")
+    return predictor.read_sentences(decode_utf8(sys.stdin.buffer.read(), "stdin").splitlines(), "stdin")
 
 
 def _print_prediction(name: str, row: list[Prediction], count: int) -> None:
     for prediction in row:
         head = name if len(row) == 1 else f"{name} {prediction.output.name}"
-        print_result(f"{head}: {prediction.summary(count)}")
+        print_result(f"{one_line(head)}: {prediction.summary(count)}")
 
 
 def _notes(row: list[Prediction], json: bool, written: bool) -> Iterator[str]:

@@ -52,6 +52,7 @@ from cnnc.training.ranks import is_started_by_torchrun
 
 if TYPE_CHECKING:
     from cnnc.network import Network
+    from cnnc.training.initial_weights import Initial
     from cnnc.training.ranks import Ranks
     from cnnc.training.run import Callback, Engine, Run, RunResult
 
@@ -74,6 +75,14 @@ def train(
         Path | None,
         typer.Option(
             "--resume", metavar="RUN", help="Resume this run; the result is bit-identical to an uninterrupted run."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="RUN|MODEL",
+            help="Begin with the weights of this run, checkpoint or model, where names and shapes fit.",
         ),
     ] = None,
     data: DATA = None,
@@ -121,6 +130,9 @@ def train(
         require_source(file, "train")
     if dry_run and resume is not None:
         raise CnncError.of("E010", "--dry-run applies to a network FILE, not to a resumed run")
+    if weights is not None and resume is not None:
+        message = "--weights applies to a network FILE; a resumed run has its own"
+        raise CnncError.of("E010", message, help="leave --weights out")
     if live_port is not None and not live:
         raise CnncError.of("E010", "--live-port applies to --live", help="add --live")
     engine_options = EngineOptions(engine, provider, device, precision, compile, processes, accumulate, shard)
@@ -140,12 +152,12 @@ def train(
     options = _options_of_resume(data, export, log, live, live_port, engine_options)
     with joined(engine_options) as ranks:
         if file is not None and dry_run:
-            _dry_run(load_network(file, settings, sizes), data, engine_of(engine_options, ranks), json)
+            _dry_run(load_network(file, settings, sizes), weights, data, engine_of(engine_options, ranks), json)
             return
         callback = _callback(log, live, live_port, ranks)
         if file is not None:
             network = load_network(file, settings, sizes)
-            result = _train_new(network, run, data, engine_options, ranks, callback, options)
+            result = _train_new(network, run, weights, data, engine_options, ranks, callback, options)
         else:
             assert resume is not None
             result = _resume(resume, run, settings or [], data, engine_options, ranks, callback, options)
@@ -166,6 +178,7 @@ def _export(result: RunResult, path: Path, json: bool) -> None:
 def _train_new(
     network: Network,
     folder: Path | None,
+    weights: Path | None,
     data: Path | None,
     engine: EngineOptions,
     ranks: Ranks,
@@ -184,8 +197,18 @@ def _train_new(
         begun = ranks.first(lambda: run_of_job(wanted, network, numbered=folder is None))
         if begun is not None:
             return _resume(begun, None, [], data, engine, ranks, callback, options)
-    with new_run(network, folder, data, engine_of(engine, ranks), print_status, ranks) as run:
+    initial = _initial(weights)
+    with new_run(network, folder, data, engine_of(engine, ranks), print_status, ranks, initial) as run:
         return _train(run, callback, options)
+
+
+def _initial(weights: Path | None) -> Initial | None:
+    """What --weights names."""
+    if weights is None:
+        return None
+    from cnnc.api.model import initial_of
+
+    return initial_of(weights, print_status)
 
 
 def _resume(
@@ -253,7 +276,7 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
     return result
 
 
-def _dry_run(network: Network, data: Path | None, engine: Engine, json: bool) -> None:
+def _dry_run(network: Network, weights: Path | None, data: Path | None, engine: Engine, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
     from cnnc.core.limits import human_bytes
     from cnnc.recipe.metrics import decimals
@@ -262,7 +285,7 @@ def _dry_run(network: Network, data: Path | None, engine: Engine, json: bool) ->
     from cnnc.training.loop import open_data, start
 
     dataset = open_data(network, data, print_status)
-    run = start(network, dataset, Path("runs"), engine=engine)
+    run = start(network, dataset, Path("runs"), engine=engine, initial=_initial(weights))
     print_diagnostics(tuple(check_batches(run)))
     result = dry_run(run)
     if json:

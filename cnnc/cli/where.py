@@ -35,12 +35,14 @@ def where(
 
 
 def _text(part: LocatedPart) -> str:
-    from cnnc.diagnostics import excerpt
+    from cnnc.diagnostics import excerpt, one_line
 
     head = f"{part.name}: {part.what}"
     head += f" of the layer {part.position.layer}" if part.position.layer != part.name else ""
     screen = layout()
-    return f"{head}\n{excerpt(part.position.span, part.position.calls, width=screen.width, shown=screen.shown)}"
+    return (
+        f"{one_line(head)}\n{excerpt(part.position.span, part.position.calls, width=screen.width, shown=screen.shown)}"
+    )
 
 
 _COLUMNS = (

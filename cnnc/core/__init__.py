@@ -1,1 +1,1 @@
-"""Modules that every package may import: records, arguments, tensor types, arrays, files, versions, process memory."""
+"""Modules that every package may import: records, arguments, tensor types, who calls, arrays, files, versions, process memory."""

@@ -89,7 +89,9 @@ class Kind(Record):
 
 def whole_number(value: Any) -> int | None:
     """The value as an int if it is a whole number, else None: 4.0 is 4, 4.5 and true are None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is int:
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return int(value) if math.isfinite(value) and value == int(value) else None
 

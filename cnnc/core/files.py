@@ -213,10 +213,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def rename_synced(source: Path, target: Path) -> None:
-    """Gives a file that is complete, or a folder, its name: its content is on the disk before, and the name after. Raises OSError."""
-    if not source.is_dir():
-        with source.open("rb+") as file:  # Windows flushes only what may be written
-            os.fsync(file.fileno())
+    """Gives a file that is complete its name: its content is on the disk before, and the name after. Raises OSError."""
+    with source.open("rb+") as file:  # Windows flushes only what may be written
+        os.fsync(file.fileno())
     os.replace(source, target)
     sync_folder(target.parent)
 

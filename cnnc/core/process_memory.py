@@ -40,6 +40,11 @@ def free_memory() -> int:
     return max(0, min((n for n in left if n is not None), default=0))
 
 
+def limit_left() -> int | None:
+    """The bytes that the limits of this process leave (`ulimit -v`, `ulimit -d`), None where it has no limits."""
+    return max(0, min(left)) if (left := [*_left_of_limits()]) else None
+
+
 def _available_memory() -> int | None:
     try:
         return 1024 * int(_MEMORY.read_text().partition("MemAvailable:")[2].split()[0])

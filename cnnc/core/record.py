@@ -32,9 +32,12 @@ class Record:
         cls.__match_args__ = cls.fields  # type: ignore[misc]
 
     def __init__(self, *values: Any, **named: Any) -> None:
+        state = self.__dict__
+        if len(values) == len(self.fields) and not named:
+            state.update(zip(self.fields, values, strict=True))
+            return
         if len(values) > len(self.fields):
             raise TypeError(f"{type(self).__name__} has {len(self.fields)} fields, not {len(values)}")
-        state = self.__dict__
         state.update(self.defaults)
         state.update(zip(self.fields, values, strict=False))
         state.update(named)
@@ -52,6 +55,8 @@ class Record:
         return tuple(self.__dict__[f] for f in self.fields if f not in self.quiet_fields)
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if type(other) is not type(self):
             return NotImplemented
         return self._key() == other._key()

@@ -6,15 +6,19 @@ Shapes exclude the batch and are channels first, as in the language: `3x224x224`
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from cnnc.core.record import Record
 
 DType = Literal["float32", "uint8", "int64"]
 
 
-class TensorType(Record):
-    """The type of a tensor: `shape` without the batch, (C, *spatial) or (F,), and the element type."""
+class TensorType(NamedTuple):
+    """The type of a tensor: `shape` without the batch, (C, *spatial) or (F,), and the element type.
+
+    A tuple, whose hash and comparison take a tenth of the time of those of a Record: each layer looks up its type by those of
+    its inputs.
+    """
 
     shape: tuple[int, ...]
     dtype: DType = "float32"

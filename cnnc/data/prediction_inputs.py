@@ -130,6 +130,38 @@ def read_each(paths: Mapping[str, Path], specs: Sequence[InputSpec]) -> Predicti
     return PredictionInputs(feeds, "\n".join(examples.note for examples in read if examples.note))
 
 
+def read_arrays(
+    arrays: Sequence[NDArray[Any]], named: Mapping[str, NDArray[Any]], specs: Sequence[InputSpec]
+) -> PredictionInputs:
+    """The examples of arrays, in the order of the inputs or by their names. Raises CnncError E608."""
+    names = [spec.name for spec in specs]
+    if len(arrays) > len(specs) or named.keys() & set(names[: len(arrays)]):
+        found = f"{len(arrays) + len(named)} arrays are given"
+        raise CnncError.of("E608", f"{found}; the network takes {_listed(specs)}", help="give one for each input")
+    given = dict(zip(names, arrays, strict=False)) | dict(named)
+    require_each(given, specs)
+    feeds = {spec.name: as_batch(np.asarray(given[spec.name]), f"the array {spec.name}", spec) for spec in specs}
+    if len({len(values) for values in feeds.values()}) > 1:
+        found = ", ".join(f"{len(values)} in {name}" for name, values in feeds.items())
+        raise CnncError.of("E608", f"the arrays hold different numbers of examples: {found}")
+    return PredictionInputs(feeds)
+
+
+def require_each(names: Iterable[str], specs: Sequence[InputSpec]) -> None:
+    """Raises CnncError E608 for a name that no input has, and for an input that is not among the names."""
+    given, known = dict.fromkeys(names), [spec.name for spec in specs]
+    unknown = next((name for name in given if name not in known), None)
+    missing = next((name for name in known if name not in given), None)
+    if unknown is not None or missing is not None:
+        found = f"no input is named {unknown}" if unknown is not None else f"no value is given for input {missing}"
+        help = f"give one for each by name: {', '.join(f'{name}=...' for name in known)}"
+        raise CnncError.of("E608", f"{found}; the network takes {_listed(specs)}", help=help)
+
+
+def _listed(specs: Sequence[InputSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec}" for spec in specs)
+
+
 def read_sentences(lines: Iterable[str], specs: Sequence[InputSpec], where: str) -> PredictionInputs:
     """Sentences, one per line (with tabs between those of several inputs), as integers (N, T).
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,7 @@ class Server(LanguageServer):
         self.executor = ThreadPoolExecutor(1)
         self.collecting: asyncio.TimerHandle | None = None
         self.uncollected = 0
+        logging.getLogger("pygls.protocol.json_rpc").addFilter(_is_error)
         gc.disable()  # in the middle of an analysis it takes a fifth of the time and frees nothing
 
     # --- texts
@@ -235,6 +237,11 @@ class Server(LanguageServer):
             workspace = self.client_capabilities.workspace
             if workspace is not None and workspace.inlay_hint is not None and workspace.inlay_hint.refresh_support:
                 self.workspace_inlay_hint_refresh(None)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    """Whether what pygls logs is an error: an answer that is refused because the text has changed is none."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], JsonRpcContentModified)
 
 
 def _with_working_edits(network: Network, is_stale: Callable[[], bool]) -> Network:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from cnnc.core.arguments import BadValue, Kind, Shape, Whole
+from cnnc.core.caller import written_sizes
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span
 from cnnc.graph.analysis import peak_memory, receptive_fields
@@ -191,8 +192,7 @@ def _check_budget(graph: Graph, argument: syntax.Argument, limit: int) -> Diagno
 def _needs_sizes(argument: syntax.Argument, symbols: Mapping[str, int]) -> Diagnostic:
     assert argument.key is not None
     message = f"{argument.key.text} depends on {' and '.join(symbols)}"
-    sizes = ",".join(f"{name}={size}" for name, size in symbols.items())
-    return Diagnostic("E404", message, argument.span, help=f"check it at one size: `--at {sizes}`")
+    return Diagnostic("E404", message, argument.span, help=f"check it at one size: `{written_sizes(symbols)}`")
 
 
 def _take(kind: Kind, argument: syntax.Argument, scope: Scope, subject: str) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from cnnc.core.arguments import (
     ArgumentSpec,
@@ -28,7 +28,6 @@ from cnnc.core.arguments import (
     Whole,
     WordValue,
 )
-from cnnc.core.record import Record
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
 from cnnc.language.edits import as_written, defined_above, on_a_new_line, rewritten, without
@@ -40,7 +39,7 @@ from cnnc.ops import OPS
 T = TypeVar("T", bound=Declared)
 
 
-class Bound(Record, Generic[T]):
+class Bound(NamedTuple, Generic[T]):
     """The instance (None if an argument is wrong), and the span of each argument."""
 
     value: T | None
@@ -59,6 +58,11 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
 
     Raises nothing: errors E101 to E104, E109 and E201 to E206 are in the result.
     """
+    constants = _constants(call)
+    known = _BOUND.get((cls, rank, constants)) if constants is not None else None
+    if known is not None:
+        value, names = known
+        return Bound(value, {n: a.span for n, a in zip(names, call.arguments, strict=True)}, ())
     specs = cls.arguments
     given, diagnostics, misplaced = _match(specs, call)
     values: dict[str, Any] = {}
@@ -91,7 +95,40 @@ def bind(cls: type[T], call: syntax.Call, scope: Scope, rank: int, layers: Layer
         diagnostics.append(Diagnostic("E202", f"{call.op.text} needs {needs}", call.span, help=help, edits=edits))
     complete = len(values) == len(specs) and not diagnostics
     spans = {name: argument.span for name, argument in given.items()}
-    return Bound(instance(cls, tuple(values.items())) if complete else None, spans, tuple(diagnostics))
+    value = instance(cls, tuple(values.items())) if complete else None
+    if value is not None and constants is not None and not any(_is_variable(s, given.get(s.name)) for s in specs):
+        if len(_BOUND) >= MAX_BOUND:
+            _BOUND.clear()
+        _BOUND[cls, rank, constants] = value, tuple(given)
+    return Bound(value, spans, tuple(diagnostics))
+
+
+# --- calls whose arguments are constants: the same call, checked again, is bound to the same instance ----------
+
+MAX_BOUND = 4096
+
+_BOUND: dict[tuple[type, int, tuple[Any, ...]], tuple[Any, tuple[str, ...]]] = {}
+"""The instance of a class and the names of the arguments in order, by the class, the rank and the arguments."""
+
+
+def _constants(call: syntax.Call) -> tuple[Any, ...] | None:
+    """The arguments of a call without their spans, if each is a number, a word or an extent; or else None."""
+    constants: list[Any] = []
+    for key, value, _ in call.arguments:
+        kind = type(value)
+        if kind is not syntax.Number and kind is not syntax.Word and kind is not syntax.Extent:
+            return None
+        written = value[0]
+        constants += (key.text if key is not None else None, kind, type(written), written)
+    return tuple(constants)
+
+
+def _is_variable(spec: ArgumentSpec, argument: syntax.Argument | None) -> bool:
+    """Whether the value of an argument depends on the scope."""
+    value = argument.value if argument is not None else None
+    if isinstance(value, syntax.Word):
+        return value.name not in (*spec.kind.words, "true", "false")
+    return isinstance(value, syntax.Extent) and any(isinstance(part, str) for part in value.parts)
 
 
 def instance(cls: type[T], values: tuple[tuple[str, Any], ...] = ()) -> T:

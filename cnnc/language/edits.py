@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 
+from cnnc.core.caller import written_settings
 from cnnc.diagnostics import Edit, Span
 from cnnc.language import syntax
 
@@ -24,7 +25,7 @@ def did_you_mean(span: Span, near: str | None) -> tuple[Edit, ...]:
 def setting_meant(value: syntax.Expression, meant: str) -> Edit:
     """The edit of a setting `NAME=VALUE` of the command line, of which `value` is the value, to the name `meant`."""
     setting = value.span.source.span(0, value.span.end)
-    return Edit(setting, f"{meant}={value.span.text}", f"did you mean `{meant}`? Write `--set {{}}`")
+    return Edit(setting, f"{meant}={value.span.text}", f"did you mean `{meant}`? Write `{written_settings('{}')}`")
 
 
 def first_that_works(edits: Sequence[Edit], most: int = 4) -> tuple[Edit, ...]:

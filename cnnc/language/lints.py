@@ -69,12 +69,12 @@ def activations_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
 
 def are_in_a_row(node: Node, before: Node) -> bool:
     """Whether a layer and the one that it reads are two activations; a final softmax may follow another one."""
-    both = node.inputs == (before.name,) and _is_nonlinear(node) and _is_nonlinear(before)
+    both = _is_nonlinear(node) and _is_nonlinear(before) and node.inputs == (before.name,)
     return both and (not isinstance(node.op, Softmax) or type(node.op) is type(before.op))
 
 
 def _is_nonlinear(node: Node) -> bool:
-    return isinstance(node.op, Activation) and not isinstance(node.op, Abs | Clip | Scale)
+    return isinstance(node.op, Activation) and not isinstance(node.op, _LINEAR_PARTS)
 
 
 def bias_before_norm(graph: Graph) -> Iterator[Diagnostic]:
@@ -95,12 +95,13 @@ def _without_bias(node: Node) -> tuple[Edit, ...]:
 
 def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
     """W106: dropout after the last layer with trainable parameters, which zeroes outputs of the network at random."""
-    trainable = [i for i, n in enumerate(graph.nodes) if any(p.trainable for p in graph.parameters(n))]
-    if not trainable:
+    numbers = reversed(range(len(graph.nodes)))
+    number = next((i for i in numbers if any(p.trainable for p in graph.parameters(graph.nodes[i]))), None)
+    if number is None:
         return
-    for node in graph.nodes[trainable[-1] + 1 :]:
+    last = graph.nodes[number]
+    for node in graph.nodes[number + 1 :]:
         if isinstance(node.op, Dropout):
-            last = graph.nodes[trainable[-1]]
             message = f"dropout after {last.name}, the last trainable layer, zeroes outputs of the network at random"
             help = f"move it before {last.name}"
             edits = []
@@ -112,8 +113,10 @@ def dropout_at_the_end(graph: Graph) -> Iterator[Diagnostic]:
 def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
     """W107: one fc that has more than nine tenths of the parameters."""
     total = graph.total_parameters
+    if total <= HEAVY_SIZE:
+        return
     for node in graph.nodes:
-        if isinstance(node.op, Fc) and total > HEAVY_SIZE:
+        if isinstance(node.op, Fc):
             count = sum(p.size for p in graph.parameters(node))
             if count > HEAVY_SHARE * total:
                 before = graph.input_types(node)[0]
@@ -129,6 +132,8 @@ def heavy_layer(graph: Graph) -> Iterator[Diagnostic]:
 
 def large_weight(graph: Graph) -> Iterator[Diagnostic]:
     """W113: a weight that no usual machine can hold: the network can be checked, but neither trained nor exported."""
+    if all(parameter.size <= MAX_WEIGHT for parameter in graph.weights.values()):
+        return
     for node in graph.nodes:
         size = max((p.size for p in graph.parameters(node)), default=0)
         if size > MAX_WEIGHT:
@@ -147,11 +152,10 @@ def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
     Not where something else uses the softmax as well: an output, or a merge, which weighs other activations with it.
     """
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc):
+        if not isinstance(node.op, _WEIGHTED):
             continue
-        between = (*_LINEAR, BatchNorm, Affine, Pool, GlobalPool)
-        before = _before(graph, node, between)
-        if before is not None and isinstance(before.op, Softmax | LogSoftmax):
+        before = _before(graph, node, _BEFORE_SOFTMAX)
+        if before is not None and isinstance(before.op, _SOFTMAX):
             message = f"{node.name} reads {before.op.keyword}, which is meant for the end of a network"
             above = graph.by_name[before.inputs[0]]
             edits = _removal(before, "remove it")
@@ -164,7 +168,7 @@ def softmax_inside(graph: Graph) -> Iterator[Diagnostic]:
 def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
     """W111: a softmax over one channel, whose output is constant."""
     for node in graph.nodes:
-        if isinstance(node.op, Softmax | LogSoftmax) and node.type.channels == 1:
+        if isinstance(node.op, _SOFTMAX) and node.type.channels == 1:
             constant = 1 if isinstance(node.op, Softmax) else 0
             message = f"{node.op.keyword} is over the channels; of one channel it is always {constant}"
             help = "give it two channels, for two classes"
@@ -175,9 +179,9 @@ def softmax_of_one_channel(graph: Graph) -> Iterator[Diagnostic]:
 def linear_layers_in_a_row(graph: Graph) -> Iterator[Diagnostic]:
     """W112: two layers with weights and no activation between them, which together are one linear layer."""
     for node in graph.nodes:
-        if not isinstance(node.op, Conv | ConvTranspose | Local | Fc) or node.op.frozen:
+        if not isinstance(node.op, _WEIGHTED) or node.op.frozen:
             continue
-        before = _before(graph, node, (*_LINEAR, BatchNorm, Affine))
+        before = _before(graph, node, _LINEAR_AND_NORMS)
         if before is not None and _are_one_layer(graph, before, node):
             is_repeated = before.span == node.span
             notes = (Note(before.span, "the first"),) if before.span is not None and not is_repeated else ()
@@ -240,7 +244,12 @@ RULES: tuple[Rule, ...] = (
     linear_layers_in_a_row,
 )
 
+_WEIGHTED = (Conv, ConvTranspose, Local, Fc)
+_SOFTMAX = (Softmax, LogSoftmax)
 _LINEAR = (Dropout, Flatten, Identity, Pad, Scale)
+_LINEAR_AND_NORMS = (*_LINEAR, BatchNorm, Affine)
+_BEFORE_SOFTMAX = (*_LINEAR_AND_NORMS, Pool, GlobalPool)
+_LINEAR_PARTS = (Abs, Clip, Scale)  # activations that are linear on a part of their input
 
 
 def _before(graph: Graph, node: Node, between: tuple[type[Op], ...]) -> Node | None:

@@ -256,6 +256,8 @@ class _Lowerer:
 
     def report(self, diagnostics: tuple[Diagnostic, ...], frame: Frame) -> None:
         """Adds diagnostics, with the block calls that led to this frame."""
+        if not diagnostics:
+            return
         calls = frame.space.calls
         self.diagnostics += [d._replace(calls=calls) if calls and not d.calls else d for d in diagnostics]
 

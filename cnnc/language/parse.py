@@ -1,11 +1,11 @@
 """Source to syntax tree.
 
 In: a `Source`. Out: a `File`, and a diagnostic for every malformed statement; the other statements are in the tree all
-the same. It knows no layers and assigns no meaning. Only this module imports lark; the grammar is `grammar/cnn.lark`.
+the same. It knows no layers and assigns no meaning. Only this module and lalr.py import lark; the grammar is `grammar/cnn.lark`.
 
 The stages: `tokenize` splits the source by the grammar's terminals; `layout` matches brackets and decides what each
-newline and each minus means (brackets.py); lark's LALR parser takes the tokens one by one, and `TreeBuilder` builds the tree
-as it goes (build_tree.py); syntax_errors.py explains a token that the parser does not accept. No stage recurses, and each
+newline and each minus means (brackets.py); the LALR tables of lark take the tokens one by one (lalr.py), and `TreeBuilder`
+builds the tree as they go (build_tree.py); syntax_errors.py explains a token that the parser does not accept. No stage recurses, and each
 takes time proportional to the length of the source.
 """
 
@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from lark import Lark
-from lark.exceptions import UnexpectedToken
 from lark.lexer import Lexer
 
+from cnnc.core.caller import option, written_settings
 from cnnc.diagnostics import CnncError, Diagnostic, Source, Span
 from cnnc.language import syntax
 from cnnc.language.brackets import MALFORMED, UNPARSED, Token, braces_match, end_of_statement, lay_out
 from cnnc.language.build_tree import TreeBuilder
+from cnnc.language.lalr import Stacks, Unexpected
 from cnnc.language.syntax_errors import malformed
 
 MAX_TEXT = 1 << 20  # characters of a file; a network of 10,000 layers takes a fifth of it
@@ -85,13 +86,14 @@ def parse_values(source: Source, begin: int = 0) -> tuple[syntax.Expression, ...
     tokens, diagnostics, _ = _lay_out(source, begin)
     if diagnostics:
         raise CnncError(*diagnostics)
-    parser = _parser().parse_interactive("", start="values")
-    feed = cast(Any, parser.feed_token)
+    stacks = Stacks(_parser(), "values")
     try:
-        results = [feed(token) for token in tokens if token.type not in UNPARSED]
-    except UnexpectedToken as error:
-        raise CnncError(_malformed(error)) from error
-    return cast("tuple[syntax.Expression, ...]", results[-1])
+        for token in tokens:
+            if token.type not in UNPARSED:
+                stacks.feed(token)
+    except Unexpected as error:
+        raise CnncError(malformed(error.token, error.expected)) from error
+    return cast("tuple[syntax.Expression, ...]", stacks.values[-1])
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
@@ -100,15 +102,16 @@ def parse_settings(settings: Sequence[str]) -> dict[str, syntax.Expression]:
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise CnncError.of("E010", f"--set takes NAME=VALUE, not `{setting}`", help="e.g. `--set train.epochs=2`")
+            help = f"e.g. `{written_settings('train.epochs=2')}`"
+            raise CnncError.of("E010", f"{option('set')} takes NAME=VALUE, not `{setting}`", help=help)
         words = value.split()
         if len(words) > 1 and all("=" in word for word in words[1:]):
             keys = [f"{name.strip()}={words[0]}", *(f"{name.strip()}.{word}" for word in words[1:])]
-            help = f"write `{' '.join(f'--set {key}' for key in keys)}`"
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`", help=help)
+            help = f"write `{written_settings(*keys)}`"
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`", help=help)
         values = parse_values(Source(setting_name(setting), setting), len(name) + 1)
         if len(values) != 1:
-            raise CnncError.of("E010", f"--set takes one value, not `{value}`")
+            raise CnncError.of("E010", f"{option('set')} takes one value, not `{value}`")
         expressions[name.strip()] = values[0]
     return expressions
 
@@ -196,10 +199,13 @@ class _Errors:
         self.diagnostics: list[Diagnostic] = []
         self.count = 0
 
-    def add(self, error: UnexpectedToken | CnncError) -> None:
+    def add(self, error: Unexpected | CnncError) -> None:
         self.count += 1
         if self.count <= MAX_SYNTAX_ERRORS + 1:
-            self.diagnostics += [_malformed(error)] if isinstance(error, UnexpectedToken) else error.diagnostics
+            if isinstance(error, Unexpected):
+                self.diagnostics.append(malformed(error.token, error.expected))
+            else:
+                self.diagnostics += error.diagnostics
 
 
 def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Errors]:
@@ -208,8 +214,8 @@ def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Err
     After an error the parser returns to the beginning of the statement, by cutting its stacks back to their length there
     (the grammar allows this), takes a MALFORMED instead, and continues at the end of the statement.
     """
-    state = cast(Any, _parser().parse_interactive("", start="file")).parser_state
-    states, values, feed = state.state_stack, state.value_stack, state.feed_token
+    stacks = Stacks(_parser(), "file")
+    states, values, feed = stacks.states, stacks.values, stacks.feed
     errors = _Errors()
     starts = [(len(states), 0)]  # for each open body: the length of `states`, and the token, where its statement begins
     before = "_END"
@@ -221,8 +227,8 @@ def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Err
             index += 1
             continue
         try:
-            result = feed(token, kind == "$END")
-        except (UnexpectedToken, CnncError) as error:
+            feed(token)
+        except (Unexpected, CnncError) as error:
             errors.add(error)
             length, first = starts[-1]
             del states[length:], values[length - 1 :]
@@ -231,7 +237,7 @@ def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Err
             before = MALFORMED
             continue
         if kind == "$END":
-            return result, errors
+            return values[-1], errors
         if kind == "_END":
             starts[-1] = (len(states), index + 1)
         elif kind == "LBRACE":
@@ -240,10 +246,6 @@ def _statements(tokens: list[Token]) -> tuple[tuple[syntax.Statement, ...], _Err
             starts.pop()
         before = kind
         index += 1
-
-
-def _malformed(error: UnexpectedToken) -> Diagnostic:
-    return malformed(cast(Token, cast(Any, error).token), error.expected)
 
 
 def _malformed_statement(tokens: list[Token], first: int, end: int) -> Token:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, cast
 
-from cnnc.core.arguments import LayerName
+from cnnc.core.arguments import ArgumentSpec, LayerName
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span
 from cnnc.graph.graph import Node
 from cnnc.language import syntax
@@ -37,9 +39,9 @@ def resolve(
     """
     owner = ""
     operands: list[Tensor] = []
-    for spec in op.arguments:
+    for spec in _layer_names(cast(Any, type(op))):
         value = getattr(op, spec.name)
-        if not isinstance(spec.kind, LayerName) or value is None:
+        if value is None:
             continue
         tensor = one_tensor(value, spans.get(spec.name, call.span), frame)
         if spec.name == "share":
@@ -64,6 +66,12 @@ def resolve(
         source = nodes[pool.inputs[0]]
         return op.replace(pool=pool.op), (*inputs, Tensor(source.name, source.type)), owner
     return op, tuple(operands) if operands else inputs, owner
+
+
+@cache
+def _layer_names(cls: type[Op]) -> tuple[ArgumentSpec, ...]:
+    """The arguments of a layer that name layers."""
+    return tuple(spec for spec in cls.arguments if isinstance(spec.kind, LayerName))
 
 
 def max_pools(frame: Frame, nodes: Mapping[str, Node]) -> list[str]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from cnnc.core.arguments import BadValue
+from cnnc.core.caller import option
 from cnnc.core.tensor import TensorType, format_shape
 from cnnc.diagnostics import CnncError, Diagnostic, Edit
 from cnnc.graph.graph import Graph, Node
@@ -183,8 +184,12 @@ def _require_symbols(fixed: Mapping[str, int], symbols: Mapping[str, int]) -> No
     """Raises CnncError E010 if one of the fixed sizes is not a symbol of the file."""
     unknown = [name for name in fixed if name not in symbols]
     if unknown:
-        help = f"the file's symbols are {', '.join(symbols)}" if symbols else "the file has no symbols: remove `--at`"
-        raise CnncError.of("E010", f"--at: no input has a size `{unknown[0]}`", help=help)
+        help = (
+            f"the file's symbols are {', '.join(symbols)}"
+            if symbols
+            else f"the file has no symbols: remove `{option('at')}`"
+        )
+        raise CnncError.of("E010", f"{option('at')}: no input has a size `{unknown[0]}`", help=help)
 
 
 def _only_size_errors(lowered: Lowered) -> bool:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from cnnc.core.caller import written_settings
 from cnnc.data.catalog import DESCRIBES, KNOWN, OPTIONS, READ_FROM_FILES
 from cnnc.diagnostics import Diagnostic, Edit, Note, Span, nearest
 from cnnc.graph.graph import Graph, Node
@@ -546,8 +547,9 @@ def learning_rate(section: FittedSection) -> Iterator[Diagnostic]:
     spec = next(spec for spec in optimizer.arguments if spec.name == "lr")
     far = "above" if optimizer.lr > most else "below"
     message = f"lr={optimizer.lr:g} is far {far} the usual learning rates of {optimizer.kind}, {least:g} to {most:g}"
-    option = "--set train.optimizer." if span.source.name.startswith("--set") else ""
-    edit = Edit(span, f"lr={0.01 if spec.required else spec.default:g}", f"write `{option}{{}}`")
+    is_setting = span.source.name.startswith("--set")
+    written = written_settings("train.optimizer.{}") if is_setting else "{}"
+    edit = Edit(span, f"lr={0.01 if spec.required else spec.default:g}", f"write `{written}`")
     yield Diagnostic("W504", message, span, edits=(edit,))
 
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
+from cnnc.diagnostics import one_line
 from cnnc.report.model import takes_recordings
 
 Data = Mapping[str, Any]
@@ -222,7 +223,7 @@ _ARRAY = '''def array(path, rank, dtype):
 def _answer_functions(model: Data) -> list[str]:
     kinds = {entry.get("kind") for entry in model["outputs"]}
     named = any(entry.get("named") for entry in model["outputs"])
-    classes = [f"classes = {list(model['classes'])!r}"] if model["classes"] and named else []
+    classes = [f"classes = {[one_line(name) for name in model['classes']]!r}"] if model["classes"] and named else []
     return [*classes, *([_PROBABILITIES] if "classes" in kinds else [])]
 
 

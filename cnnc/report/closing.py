@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnnc.core.intervals import Interval, accuracy_interval, interval_text, wilson
+from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric, metric_text
 from cnnc.report.confusion import Matrix, class_scores, mean_scores, most_confused
 from cnnc.report.data import FEW, IMBALANCE
@@ -88,7 +89,7 @@ class NextStep(NamedTuple):
     help: str
 
     def __str__(self) -> str:
-        return f"{self.seen}: {self.help}"
+        return one_line(f"{self.seen}: {self.help}")
 
 
 Rule = Callable[[Closing], Iterator[NextStep]]
@@ -321,5 +322,5 @@ def classes_text(classes: Sequence[str], confusion: Matrix) -> str:
     right = round(worst.recall * worst.examples)
     return (
         f"balanced accuracy {means.balanced_accuracy:.2%}, macro F1 {means.macro_f1:.2%}; "
-        f"lowest recall: {worst.recall:.1%} of class {worst.name} ({right:,} of {worst.examples:,})"
+        f"lowest recall: {worst.recall:.1%} of class {one_line(worst.name)} ({right:,} of {worst.examples:,})"
     )

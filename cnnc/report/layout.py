@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from cnnc.diagnostics import cells
+from cnnc.diagnostics import cells, one_line
 
 GAP = "  "
 
@@ -44,8 +44,8 @@ def fitted(
     columns: Sequence[ColumnLayout], rows: Sequence[Sequence[str]], layout: Layout, rule: bool = False
 ) -> list[str]:
     """The lines of a table: its heads if there are any, with `rule` a line below them, and one line per row."""
-    shown = [[layout.shown(cell) for cell in row] for row in rows]
-    heads = [layout.shown(column.head) for column in columns]
+    shown = [[layout.shown(one_line(cell)) for cell in row] for row in rows]
+    heads = [layout.shown(one_line(column.head)) for column in columns]
     table = [heads, *shown] if any(heads) else shown
     natural = [max((cells(row[i]) for row in table), default=0) for i in range(len(columns))]
     widths = _widths(columns, natural, layout.width)

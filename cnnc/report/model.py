@@ -11,16 +11,18 @@ from typing import Any
 
 from cnnc.core.intervals import interval_text
 from cnnc.core.listing import listed
+from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric
 
 Data = Mapping[str, Any]
 MAX_LISTED = 12
 """The most names of a list that are shown."""
+_MAX_KEY = 40  # characters, before values no longer begin in one column
 
 
 def info_text(model: Data) -> str:
     """The model as `cnnc info` prints it: one line per fact."""
-    lines = [f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes"]
+    lines = [one_line(f"{model['file']}: {model['name'] or 'unnamed model'}, {model['bytes']:,} bytes")]
     rows = [
         ("made by", producer(model)),
         ("format", f"{opsets(model)}, IR {model['ir']}"),
@@ -45,8 +47,8 @@ def info_text(model: Data) -> str:
         ("versions", ", ".join(f"{name} {version}" for name, version in model["versions"].items())),
         *((key, " ".join(value.split())[:100]) for key, value in model["metadata"].items()),
     ]
-    known = [(key, value) for key, value in rows if value]
-    width = max(len(key) for key, _ in known)
+    known = [(one_line(key), one_line(value)) for key, value in rows if value]
+    width = min(_MAX_KEY, max(len(key) for key, _ in known))
     return "\n".join([*lines, *(f"  {key:<{width}}  {value}" for key, value in known)])
 
 

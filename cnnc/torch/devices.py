@@ -27,7 +27,7 @@ def device_named(name: str) -> torch.device:
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in available:
         message = f"PyTorch {torch.__version__} does not find {name}; it finds {_listed(available)}"
-        help = f"write --device {available[-1]}, or leave --device out"
+        help = f"write `--device {available[-1]}`, or leave --device out"
         raise CnncError.of("E905", message, help=help)
     return torch.device(wanted)
 
@@ -52,7 +52,7 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     """The element type of a precision, None for float32."""
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         message = f"{torch.cuda.get_device_name(device)} ({device}) does not compute in bf16"
-        raise CnncError.of("E010", message, help="write --precision fp16")
+        raise CnncError.of("E010", message, help="write `--precision fp16`")
     return AUTOCAST[precision]
 
 

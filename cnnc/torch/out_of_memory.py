@@ -43,7 +43,9 @@ def out_of_memory(run: Run, device: torch.device, batch: int, memory: int) -> Cn
         f"most of it for {names}"
     )
     fitting = fitting_batch(run.graph, batch, slots, memory * (1 - FREE))
-    help = f"write --set train.batch={fitting}" if fitting else "make these layers smaller; a batch of 1 needs too much"
+    help = (
+        f"write `--set train.batch={fitting}`" if fitting else "make these layers smaller; a batch of 1 needs too much"
+    )
     return CnncError(Diagnostic("E904", message, run.recipe.spans.get("batch"), notes=notes, help=help))
 
 

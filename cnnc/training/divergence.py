@@ -76,7 +76,7 @@ def diverged(run: Run, feeds: dict[str, Array], epoch: int, step: int) -> CnncEr
         where = f"; {first.node.name} is the first layer that is not finite"
         if math.isfinite(first.largest):
             where = f"; {first.node.name} reaches {first.largest:,.0f}, and float16 ends at {run.engine.limit:,.0f}"
-            advice = "write --precision bf16, which has the range of float32"
+            advice = "write `--precision bf16`, which has the range of float32"
     message = f"training diverged at epoch {epoch + 1}, step {step + 1}: the loss is not finite{where}"
     span = None if first is None else first.node.span
     return CnncError(Diagnostic("E701", message, span, help=f"{saved}{advice}"))

@@ -42,6 +42,7 @@ from cnnc.training.batches import batches_of_epoch
 from cnnc.training.checkpoint import Checkpoint, Progress
 from cnnc.training.class_warnings import check_classes, check_predictions
 from cnnc.training.divergence import check_batches, check_first_loss, diverged
+from cnnc.training.initial_weights import Initial
 from cnnc.training.numpy_engine import NumpyEngine
 from cnnc.training.objective import Objective, Score, feeds_of
 from cnnc.training.run import Callback, Engine, Epoch, Run, RunResult, StepBatch, StepResult, Stopping
@@ -92,16 +93,21 @@ def open_data(
 
 
 def start(
-    network: Network, data: Dataset, folder: Path, resume: Checkpoint | None = None, engine: Engine | None = None
+    network: Network,
+    data: Dataset,
+    folder: Path,
+    resume: Checkpoint | None = None,
+    engine: Engine | None = None,
+    initial: Initial | None = None,
 ) -> Run:
     """Prepares a run in a folder: splits the data, draws the weights or restores those of `resume`. Writes nothing.
 
-    `engine` computes its steps, by default with NumPy.
+    `engine` computes its steps, by default with NumPy. A new run begins with the weights of `initial` that fit.
 
     Raises CnncError E607 where the data does not fit the recipe, E610 where an output does not fit its targets, E521 where
     `sampling=balanced` finds no classes, E904 where the weights do not fit into the machine's memory, E913 where training
-    needs more than the caller allows, E010 where
-    CNNC_THREADS is not a number, and what `engine.prepare` raises.
+    needs more than the caller allows, E010 where CNNC_THREADS is not a number, E605 where no weight of `initial` fits, and
+    what `engine.prepare` raises.
     """
     thread_count()
     graph = network.require_graph()
@@ -117,12 +123,15 @@ def start(
     require_memory(graph, 2 + recipe.slots)
     batch = min(recipe.batch, len(train))
     require_training(graph, graph.name, batch, recipe.slots, more=bytes_in_memory(data))
-    weights = resume.weights if resume is not None else initialize(graph, recipe.seed)
+    if resume is not None:
+        weights = resume.weights
+    else:
+        weights = initialize(graph, recipe.seed) if initial is None else initial.fitting(graph, recipe.seed)
     slots = resume.slots if resume is not None else {}
     progress = resume.progress if resume is not None else Progress()
     objective = Objective(graph, recipe, data, train)
     recipe = objective.recipe
-    origin = resume.origin if resume is not None else {}
+    origin = resume.origin if resume is not None else initial.origin if initial is not None else {}
     engine = engine or NumpyEngine()
     run = Run(
         network, recipe, graph, data, train, validation, folder, weights, slots, progress, objective, engine, origin

@@ -4,6 +4,13 @@ const vscode = require("vscode");
 const { LanguageClient } = require("vscode-languageclient/node");
 const { previewPage } = require("./preview");
 
+// A request that fails because the server is being restarted is no news.
+class Client extends LanguageClient {
+  handleFailedRequest(type, token, error, value, showNotification = true) {
+    return super.handleFailedRequest(type, token, error, value, showNotification && this.isRunning());
+  }
+}
+
 let client;
 
 function command() {
@@ -14,7 +21,7 @@ function command() {
 async function start() {
   const { program, words } = command();
   const server = { command: program, args: [...words, "lsp"] };
-  client = new LanguageClient("cnnc", "cnnc", server, {
+  client = new Client("cnnc", "cnnc", server, {
     documentSelector: [{ language: "cnn" }],
     synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/*.cnn") },
   });
@@ -23,7 +30,8 @@ async function start() {
   } catch (error) {
     client = undefined;
     const install = 'pip install "cnnc[lsp]"';
-    const message = `The language server did not start: ${error.message}. Install it with ${install}, or set cnnc.command.`;
+    const reason = String(error?.message ?? error).replace(/\.$/, ""); // a command that cannot be run is a string
+    const message = `The language server did not start: ${reason}. Install it with ${install}, or set cnnc.command.`;
     if ((await vscode.window.showErrorMessage(message, "Open Settings")) === "Open Settings")
       vscode.commands.executeCommand("workbench.action.openSettings", "cnnc.command");
   }

@@ -258,7 +258,7 @@ def test_a_result_is_short_and_has_curves(network: cnnc.Network, monkeypatch: py
     assert "in runs/small" in repr(result)
     assert sum(line.startswith("epoch ") for line in lines) == 2
     assert result.curves.startswith("<svg")
-    assert "<svg" in result._repr_html_()
+    assert "<img" in result._repr_html_()
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     plain = result.metrics
     assert plain["epoch"] == [1, 2]

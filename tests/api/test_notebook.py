@@ -71,18 +71,24 @@ def test_what_objects_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "report": cnnc.inspect(result.model, mistakes=True)._repr_html_(),
         "sum": cnnc.unfold("1 2; 3 4", kernel="1 1")._repr_html_(),
         "predictions": cnnc.predict(result.model, result.run.data.test.images[:3])._repr_html_(),
-        "drawing": picture._repr_mimebundle_()["text/html"],
+        "drawing": picture._repr_html_(),
         "survey": cnnc.data(network)._repr_html_(),
     }
     for name, html in shown.items():
         outside = re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", html)
         assert outside == [], f"{name} loads something"
         assert "<script" not in html, f"{name} runs a script in the page of the notebook"
-    assert shown["result"].count("<svg") == 1
+    for name in ("network", "result", "drawing"):
+        assert shown[name].count('src="data:image/svg+xml;base64,') == 1, (
+            "an image, whose colours follow those of the page"
+        )
+    for name in ("network", "evaluation", "predictions"):
+        assert shown[name].count("<th ") + shown[name].count("<td") <= shown[name].count("padding:"), (
+            "marimo has no distances"
+        )
     assert shown["evaluation"].count("<tr>") == 11
     assert evaluation.score.as_dict()["accuracy"] == result.test.accuracy
     assert shown["report"].startswith('<iframe sandbox="allow-scripts"')
-    assert "text/plain" in picture._repr_mimebundle_()
     assert picture._repr_svg_() == picture.svg
 
 

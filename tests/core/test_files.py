@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import errno
 import os
@@ -30,6 +31,8 @@ from cnnc.core.files import (
     write_atomic,
 )
 from cnnc.diagnostics import CnncError, Exit
+from tests.paths import PACKAGE
+from tests.syntax_trees import nodes_in
 
 
 def code(error: CnncError) -> str:
@@ -323,3 +326,36 @@ def test_names_for_files_and_messages() -> None:
     assert first_line(ValueError("one\ntwo")) == "one"
     assert first_line(ValueError("n" * 300)) == "n" * 200
     assert first_line(ValueError()) == "ValueError"
+
+
+WRITES_ITSELF = {
+    "cli/demo_training": "into a temporary folder",
+    "cli/lsp": "to standard output",
+    "core/files": "what the others use",
+    "core/process_memory": "to the system",
+    "data/decoded_cache": "a file that it gives its name with rename_synced",
+    "data/download": "a file that it gives its name with rename_synced",
+    "onnx/emit/staging": "into a temporary folder",
+    "onnx/importer/importer": "a temporary file of atomic_replacements",
+    "onnx/quantize/int8": "into a temporary folder",
+    "onnx/run/predictions": "a temporary file of atomic_replacement",
+    "onnx/train_step/export": "temporary files of atomic_replacements",
+}
+"""The modules that write a file by themselves, and where."""
+
+
+def test_no_other_module_writes_a_file_by_itself() -> None:
+    """Use `write_atomic` or `atomic_replacement`: a reader, a full disk or a power cut must never meet half of a file."""
+    nodes = nodes_in(PACKAGE, r"open\(|write_(text|bytes)|copyfile|copy2|savetxt")
+    writes = {path for path, node in nodes if isinstance(node, ast.Call) and _writes(node)}
+    assert {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in writes} == WRITES_ITSELF.keys()
+
+
+def _writes(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing, or writes one: `path.open("wb")`, `os.fdopen(file, "wb")`, `path.write_text`."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    opens = name in ("open", "fdopen") and any(
+        mode[:1] in ("w", "a", "x") or "+" in mode for mode in modes if len(mode) < 4
+    )
+    return opens or name in ("write_text", "write_bytes", "savetxt", "copyfile", "copy2")

@@ -2,8 +2,8 @@
 
 A block ```` ```console ```` holds one or several commands, each after `$ `, with its output; `...` on a line of its own
 stands for lines left out, also several times. Words after `console` say more: `trained`: the numbers come from training, and
-may differ a little on another machine; `slow`: it takes half a minute, or needs what such a step made, and runs in the slow
-test alone; `mnist`, `text`: it needs this data set, and `CNNC_DATA` has to name the folder that contains it.
+may differ a little on another machine; `slow`: it trains for several seconds, or needs such a
+run, and belongs to the slow test alone; `mnist`, `text`: it needs this data set, and `CNNC_DATA` has to name the folder that contains it.
 
 To regenerate the outputs, run `python -m tests.docs.test_courses PAGE...`, by default of all pages; with the word `all`, also
 those of steps that need a data set.

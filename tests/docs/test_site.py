@@ -1,4 +1,8 @@
-"""The documentation as a site: it builds without a warning, refers to nothing outside, and its search works offline."""
+"""The documentation as a site: it builds without a warning, refers to nothing outside, and its search works offline.
+
+The tests that build it are slow: `pytest -m slow tests/docs/test_site.py`. Links and anchors of the pages are tested in every run
+by tests/report/test_docs.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import json
 import re
 import subprocess
 import sys
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from cnnc.cli.app import COMMANDS
 from cnnc.ops import OPS
 from cnnc.report.explanations import pages as explanations
 from docs.site.links import relinked
+from docs.site.reference import reference_pages
 from tests.browser.bidi import missing, open_browser
 from tests.paths import ROOT
 
@@ -31,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_pages_load_nothing_from_outside(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 60
@@ -39,11 +43,10 @@ def test_pages_load_nothing_from_outside(site: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_reference_is_complete(site: Path) -> None:
+def test_the_reference_is_complete() -> None:
+    pages = reference_pages()
     headings = {
-        name: set(
-            map(unescape, re.findall(r'<h2 id="[^"]*">(.*?)<a class', (site / f"reference/{name}.html").read_text()))
-        )
+        name: set(re.findall(r"^## (.+)$", pages[f"reference/{name}.md"], re.MULTILINE))
         for name in ("layers", "errors", "commands")
     }
     assert headings["layers"] == set(OPS)
@@ -51,7 +54,7 @@ def test_the_reference_is_complete(site: Path) -> None:
     assert headings["commands"] == {f"cnnc {name}" for name in COMMANDS}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_index_of_the_search_has_all_pages(site: Path) -> None:
     index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
     found = {entry["location"].partition("#")[0] for entry in index["docs"]}
@@ -69,7 +72,7 @@ FOUND = "() => [...document.querySelectorAll('.md-search-result__link')].map((li
 
 
 @pytest.mark.browser
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chromium", "firefox"])
 def test_the_search_works_from_a_disk(site: Path, tmp_path: Path, name: str) -> None:
     if missing(name):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -70,7 +72,11 @@ def range_of(start: tuple[int, int], end: tuple[int, int]) -> lsp.Range:
     return lsp.Range(lsp.Position(*start), lsp.Position(*end))
 
 
-def with_editor(use: Callable[[Editor], Awaitable[None]], uri: str = "untitled:test") -> None:
+def with_editor(
+    use: Callable[[Editor], Awaitable[None]],
+    uri: str = "untitled:test",
+    capabilities: lsp.ClientCapabilities | None = None,
+) -> None:
     """Starts a server and uses it."""
 
     async def session() -> None:
@@ -82,7 +88,7 @@ def with_editor(use: Callable[[Editor], Awaitable[None]], uri: str = "untitled:t
 
         client.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)(published)
         await client.start_io(sys.executable, "-m", "cnnc", "lsp")
-        await client.initialize_async(lsp.InitializeParams(capabilities=lsp.ClientCapabilities()))
+        await client.initialize_async(lsp.InitializeParams(capabilities=capabilities or lsp.ClientCapabilities()))
         client.initialized(lsp.InitializedParams())
         await use(editor)
         await client.shutdown_async(None)
@@ -143,6 +149,8 @@ def test_each_question_is_answered() -> None:
         assert changed is not None
         assert changed.changes is not None
         assert [e.new_text for e in changed.changes[editor.uri]] == ["skip", "skip"]
+        renamed = await client.text_document_prepare_rename_async(lsp.PrepareRenameParams(document, lsp.Position(4, 4)))
+        assert renamed == range_of((4, 4), (4, 5))
         with pytest.raises(JsonRpcException, match="reserved word"):
             await client.text_document_rename_async(lsp.RenameParams(document, lsp.Position(4, 4), "relu"))
         symbols = await client.text_document_document_symbol_async(lsp.DocumentSymbolParams(document))
@@ -191,6 +199,72 @@ def test_a_change_of_an_included_file_reaches_the_files_that_include_it(tmp_path
         assert (await editor.diagnostics()).diagnostics[0].code == "E203"
 
     with_editor(use, main.as_uri())
+
+
+def test_an_editor_that_can_do_more(tmp_path: Path) -> None:
+    """As VS Code and Neovim: snippets, edits of a version, UTF-8 positions, and hints that the server asks to show again."""
+    (tmp_path / "parts.cnn").write_text("# é\nblock twice(w) {\n  conv w k=3\n  relu\n}\n")
+    capabilities = lsp.ClientCapabilities(
+        general=lsp.GeneralClientCapabilities(position_encodings=[lsp.PositionEncodingKind.Utf8]),
+        workspace=lsp.WorkspaceClientCapabilities(
+            workspace_edit=lsp.WorkspaceEditClientCapabilities(document_changes=True),
+            inlay_hint=lsp.InlayHintWorkspaceClientCapabilities(refresh_support=True),
+        ),
+        text_document=lsp.TextDocumentClientCapabilities(
+            completion=lsp.CompletionClientCapabilities(
+                completion_item=lsp.ClientCompletionItemOptions(snippet_support=True)
+            )
+        ),
+    )
+    text = 'include "parts.cnn"\ninput 1x8x8\ntwice 4\ntwice 8\nfc 10\n  \ntrain {\n  epochs 1\n}\nnet "é"; a: relu; a: relu\n'
+
+    async def use(editor: Editor) -> None:
+        client, document = editor.client, editor.document
+        refreshed = asyncio.Event()
+        client.feature(lsp.WORKSPACE_INLAY_HINT_REFRESH)(lambda *_: refreshed.set())
+        found = next(d for d in (await editor.open(text)).diagnostics if d.code == "E106")
+        (first,) = found.related_information or []
+        assert first.location == lsp.Location(editor.uri, range_of((9, 10), (9, 17)))
+        assert found.range == range_of((9, 19), (9, 20))
+        folds = await client.text_document_folding_range_async(lsp.FoldingRangeParams(document))
+        assert [(fold.start_line, fold.end_line) for fold in folds or []] == [(6, 7)]
+        (link,) = await client.text_document_document_link_async(lsp.DocumentLinkParams(document)) or []
+        assert link.target == (tmp_path / "parts.cnn").as_uri()
+        place = await client.text_document_definition_async(lsp.DefinitionParams(document, lsp.Position(2, 1)))
+        assert place == lsp.Location((tmp_path / "parts.cnn").as_uri(), range_of((1, 6), (1, 11)))
+        await client.text_document_document_highlight_async(lsp.DocumentHighlightParams(document, lsp.Position(3, 1)))
+        await asyncio.wait_for(refreshed.wait(), 60)
+        completed = await client.text_document_completion_async(lsp.CompletionParams(document, lsp.Position(5, 2)))
+        assert isinstance(completed, lsp.CompletionList)
+        conv = next(item for item in completed.items if item.label == "conv")
+        assert conv.insert_text_format == lsp.InsertTextFormat.Snippet
+        change = await client.text_document_rename_async(lsp.RenameParams(document, lsp.Position(2, 1), "pair"))
+        assert change is not None
+        documents = [d for d in change.document_changes or [] if isinstance(d, lsp.TextDocumentEdit)]
+        assert {d.text_document.uri: d.text_document.version for d in documents} == {
+            editor.uri: 1,
+            (tmp_path / "parts.cnn").as_uri(): None,
+        }
+
+    (tmp_path / "main.cnn").write_text(text)
+    with_editor(use, (tmp_path / "main.cnn").as_uri(), capabilities)
+
+
+def test_a_signal_ends_the_server_while_its_client_is_there() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "cnnc", "lsp"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        parameters: dict[str, object] = {"processId": None, "rootUri": None, "capabilities": {}}
+        message = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": parameters}).encode()
+        process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(message) + message)
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"Content-Length")
+        process.terminate()
+        try:
+            assert process.wait(60) == 143
+        finally:
+            process.kill()
 
 
 def test_what_the_command_says_without_pygls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

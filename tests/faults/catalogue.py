@@ -1,7 +1,8 @@
 """The catalogue of faults: one command per line, after the status and the codes of the errors with which it ends.
 
 The files are those of tests/faults/inputs.py. What a command writes where it succeeds is named `new`. A word before the
-command with `=` sets a variable of the environment. `CLOSED_STREAMS` are commands whose standard streams a shell closes.
+command with `=` sets a variable of the environment. `CLOSED_STREAMS` are commands whose standard streams a shell closes, or whose memory it limits. `BROKEN_PIPES` are commands
+whose output nobody reads.
 """
 
 CATALOGUE = """
@@ -650,6 +651,11 @@ CATALOGUE = """
 2 E010: check --fish net.cnn
 3 E601: eval net.onnx --on fish
 2 E010: bench net.onnx --seconds -1
+2 E010: bench net.onnx --threads 99999999999999999999
+2 E010: train net.cnn --run ''
+2 E010: export net.cnn -o ''
+2 E010: import net.onnx --out=
+2 E010: predict net.onnx good.npz --out ''
 6 E913: check net.cnn --max-params 100
 6 E913: train net.cnn --max-memory 100k --run new
 6 E913: predict net.onnx digits.npy --max-memory 1k
@@ -675,6 +681,14 @@ CLOSED_STREAMS = """
 0: train net.cnn --run new ; <&-
 0: export net.cnn -o new.onnx ; >&- 2>&-
 0: fmt - ; <&-
+0: check net.cnn ; ulimit -v 120000
+6: train net.cnn --run new ; ulimit -v 120000
+6: train net.cnn --run new ; ulimit -v 160000
+6: predict net.onnx good.npz ; ulimit -v 120000
+6: predict net.onnx good.npz ; ulimit -v 200000
+6: info net.onnx ; ulimit -v 160000
+6: export net.cnn -o new.onnx ; ulimit -v 200000
+0: train net.cnn --run new ; ulimit -v 4000000
 2: fish ; 2>&-
 """
 

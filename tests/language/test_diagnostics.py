@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from cnnc.core.caller import on_command_line
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, render
 from cnnc.network import check
 
@@ -116,7 +117,8 @@ class Case(NamedTuple):
 @cache
 def diagnostics_of(case: Case, text: str) -> tuple[Diagnostic, ...]:
     try:
-        return check(text, case.path, case.settings, case.at, GOLDEN).diagnostics
+        with on_command_line():
+            return check(text, case.path, case.settings, case.at, GOLDEN).diagnostics
     except CnncError as error:
         return error.diagnostics
 

@@ -42,7 +42,7 @@ def assert_properties(text: str) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_random_programs(random: Random) -> None:
     assert_properties(program(random))
@@ -51,7 +51,13 @@ def test_random_programs(random: Random) -> None:
 @pytest.mark.long
 def test_more_random_programs() -> None:
     """Larger programs than hypothesis chooses."""
-    for seed in range(500):
+    for seed in range(200):
+        assert_properties(program(Random(seed)))
+
+
+@pytest.mark.slow
+def test_5_000_random_programs() -> None:
+    for seed in range(200, 5_200):
         assert_properties(program(Random(seed)))
 
 

@@ -274,7 +274,7 @@ def test_learning_rates(kind: str) -> None:
 def test_the_learning_rate_of_an_option_and_of_a_variable() -> None:
     text = "input 1x8x8; fc 10; train { data digits; optimizer sgd lr=0.1 }"
     (warning,) = warnings_of(text, "train.optimizer.lr=30")
-    assert (warning.code, warning.help) == ("W504", "write `--set train.optimizer.lr=0.01`")
+    assert (warning.code, warning.help) == ("W504", 'write `settings=["train.optimizer.lr=0.01"]`')
     assert found(text, "train.optimizer.lr=0.01") == []
     assert found("input 1x8x8; fc 10; train { data digits }", "train.optimizer.lr=30")[0][0] == "W504"
     assert found("let r = 5; input 1x8x8; fc 10; train { data digits; optimizer sgd lr=r }") == [("W504", "lr=r")]

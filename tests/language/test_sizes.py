@@ -435,7 +435,7 @@ def test_a_second_input_does_not_hide_arithmetic_with_a_size() -> None:
 def test_the_help_for_a_total_that_depends_on_a_size_names_the_symbols() -> None:
     text = "input 4xT; conv 8 k=3; expect macs=1000"
     (error,) = check(text).diagnostics
-    assert (error.code, error.help) == ("E404", "check it at one size: `--at T=224`")
+    assert (error.code, error.help) == ("E404", 'check it at one size: `at={"T": 224}`')
     assert "E404" not in {d.code for d in check(text, at={"T": 224}).diagnostics}
 
 

@@ -144,7 +144,7 @@ def test_settings_of_the_command_line() -> None:
     (error,) = diagnostics(text, "train.optimzer.lr=0.1")
     assert applied(error.edits[0]) == "train.optimizer.lr=0.1"
     (error,) = diagnostics(text, "train.optimizer=sgd lr=0.02")
-    assert error.help == "write `--set train.optimizer=sgd --set train.optimizer.lr=0.02`"
+    assert error.help == 'write `settings=["train.optimizer=sgd", "train.optimizer.lr=0.02"]`'
     assert diagnostics(text, "train.optimizer=sgd", "train.optimizer.lr=0.02") == ()
     (error,) = diagnostics(text, "train.optimizer=sgd")
     assert diagnostics(applied(error.edits[0]), "train.optimizer=sgd") == ()

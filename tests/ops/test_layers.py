@@ -305,10 +305,12 @@ def test_the_example_of_spectrogram_works() -> None:
     assert found.require_graph().nodes[-1].type.shape == (1, 40, 98)
 
 
-@pytest.mark.parametrize("keyword", ["conv", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"])
+@pytest.mark.parametrize(
+    "keyword", ["conv", "conv_transpose", "local", "pool", "global_pool", "unpool", "upsample", "pad", "crop", "filter"]
+)
 def test_a_vector_has_no_window(keyword: str) -> None:
     values: dict[str, dict[str, Any]] = {
-        "conv": {"out": 3, "k": 3},
+        **{word: {"out": 3, "k": 3} for word in ("conv", "conv_transpose", "local")},
         "pool": {"kind": "max", "k": 2},
         "global_pool": {"kind": "avg"},
         "unpool": {"of": "pool1"},
@@ -791,6 +793,15 @@ def test_fc_says_what_it_flattens() -> None:
 def test_an_input_that_is_probably_an_image_in_another_layout(shape: str, meant: str) -> None:
     helps = [a.help for a in make("input", 0, shape=Extents(tensor(shape).shape)).advice()]
     assert helps == ([f"write `input {meant}` if it is an image"] if meant else [])
+
+
+def test_an_input_with_a_symbol_is_in_the_layout_that_was_meant() -> None:
+    op = make("input", 0, shape=Extents((8, 8, 3)))
+    assert [bool(op.replace(symbols=symbols).advice()) for symbols in ((), ("", "", ""), ("H", "", ""))] == [
+        True,
+        True,
+        False,
+    ]
 
 
 # --- rearrangement -----------------------------------------------------------------------------------------

@@ -154,6 +154,8 @@ def test_the_table_in_a_notebook() -> None:
     assert "<script>alert(1)</script>: 40 parameters" in text
     assert html.count("<tr>") == 3
     assert "conv1" in text
+    quoted = check('net "a\\" onload=alert(1) b"\ninput 4\nfc 2\n')._repr_html_()
+    assert "onload=" not in quoted.replace("&quot; onload=", ""), "a name ends no attribute"
 
 
 def test_errors_in_a_notebook() -> None:

@@ -103,7 +103,7 @@ def test_a_layer_beyond_float16_is_named(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc(*options, "--run", "fp16", "--precision", "fp16")
     assert (done.returncode, codes(done.stderr)[-1]) == (4, "E701")
     assert "; input1 reaches 1,000,000, and float16 ends at 65,504" in done.stderr
-    assert "write --precision bf16, which has the range of float32" in done.stderr
+    assert "write `--precision bf16`, which has the range of float32" in done.stderr
     assert cnnc(*options, "--run", "bf16", "--precision", "bf16").returncode == 0
 
 
@@ -137,7 +137,7 @@ def test_a_device_that_is_not_there(cnnc: Cnnc, tmp_path: Path) -> None:
     done = cnnc("train", "small.cnn", "--run", "run", "--engine", "torch", "--device", "cuda:77")
     assert (done.returncode, codes(done.stderr)) == (6, ["E905"])
     assert "does not find cuda:77; it finds " in done.stderr
-    assert "help: write --device cpu, or leave --device out" in done.stderr
+    assert "help: write `--device cpu`, or leave --device out" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -173,7 +173,7 @@ def test_out_of_memory_names_layers_and_a_batch_that_fits(
     assert "cpu ran out of memory: a step with a batch of" in done.stderr
     assert "most of it for conv1, bn1, relu1" in done.stderr
     assert "--> small.cnn:" in done.stderr
-    assert "help: write --set train.batch=64" in done.stderr
+    assert "help: write `--set train.batch=64`" in done.stderr
 
 
 def test_the_batch_that_fits_is_computed_from_the_memory() -> None:

@@ -21,8 +21,9 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import atomic_replacement
 from cnnc.data.class_probabilities import NO_CLASS
 from cnnc.data.prediction_inputs import InputSpec
+from cnnc.diagnostics import one_line
 from cnnc.onnx.metadata import Facts
-from cnnc.onnx.run.batched_run import ClassProbability, run_each, top_classes
+from cnnc.onnx.run.batched_run import ClassProbability, top_classes
 from cnnc.onnx.run.inspect import read_model
 from cnnc.onnx.run.output_images import OutputImages, draw_map, is_map, label_pixels
 from cnnc.onnx.run.output_values import MAX_JSON, is_printed, range_text, values_json, values_text
@@ -127,9 +128,9 @@ class Prediction(NamedTuple):
     def summary(self, count: int) -> str:
         """The prediction for people: up to `count` classes; all values if there are few, else their shape and range."""
         if self.kind == "classes":
-            return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.best) or NO_CLASS
+            return "  ".join(f"{one_line(g.name)} {g.probability:.1%}" for g in self.best) or NO_CLASS
         if self.kind == "label map":
-            return "  ".join(f"{g.name} {g.probability:.1%}" for g in self.shares(count))
+            return "  ".join(f"{one_line(g.name)} {g.probability:.1%}" for g in self.shares(count))
         return range_text(self.values) if self.is_shortened else values_text(self.values)
 
     @property
@@ -165,13 +166,6 @@ class Prediction(NamedTuple):
             if self.kind == "values" and is_map(self.values)
             else OutputImages({})
         )
-
-
-def predict_examples(
-    session: Session, outputs: list[OutputSpec], feeds: Mapping[str, Array], count: int
-) -> list[list[Prediction]]:
-    """Runs the model: for each example, a prediction per output with up to `count` classes. Raises CnncError E604, E608, E609."""
-    return predictions_of(run_each(session, feeds), outputs, count)
 
 
 def predictions_of(arrays: Mapping[str, list[Array]], outputs: list[OutputSpec], count: int) -> list[list[Prediction]]:

@@ -62,14 +62,14 @@ class TorchRanks(Ranks):
             word = "cuda" if torch.cuda.is_available() else "cpu"
         if word not in ("cpu", "cuda"):
             message = f"--device {word}: each process that torchrun starts has a GPU of its own, or all use the cpu"
-            raise CnncError.of("E010", message, help="write --device cuda or --device cpu")
+            raise CnncError.of("E010", message, help="write `--device cuda` or `--device cpu`")
         if word == "cpu":
             return word
         gpus = torch.cuda.device_count()
         if self.local_size > gpus:
             message = f"{self.local_size} processes on this machine need a GPU each; PyTorch finds {gpus}"
             raise CnncError.of(
-                "E905", message, help=f"start {gpus}, or write --device cpu" if gpus else "write --device cpu"
+                "E905", message, help=f"start {gpus}, or write `--device cpu`" if gpus else "write `--device cpu`"
             )
         torch.cuda.set_device(self.local_rank)
         return f"cuda:{self.local_rank}"

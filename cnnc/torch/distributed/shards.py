@@ -40,7 +40,7 @@ class ShardedEngine(SplitEngine):
 
     def prepare(self, run: Run) -> None:
         if self.precision == "fp16":
-            raise CnncError.of("E010", "--shard does not train in fp16", help="write --precision bf16")
+            raise CnncError.of("E010", "--shard does not train in fp16", help="write `--precision bf16`")
         super().prepare(run)
 
     @property

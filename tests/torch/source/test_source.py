@@ -150,6 +150,18 @@ def test_names_in_the_way_are_changed() -> None:
     assert written.keys["__init__.mean"] == "init.running_mean"
 
 
+@pytest.mark.parametrize("name", ['a"""+evil()+"""', "a\nevil()\n", "a\\", 'a"', 'a""""', "a\r#", "\u2028evil()"])
+def test_names_of_files_stay_text(tmp_path: Path, name: str) -> None:
+    """The text is executed to be compared: the names of the source and of the file stand in its docstring only."""
+    (tmp_path / f"{name}.cnn").write_text("input 1x4x4; fc 2")
+    written = ast.parse(written_network(load(tmp_path / f"{name}.cnn"), tmp_path / f"{name}.py").text)
+    plain = ast.parse(write("input 1x4x4; fc 2").text)
+    assert isinstance(written.body[0], ast.Expr)
+    assert isinstance(written.body[0].value, ast.Constant)
+    assert "evil" not in " ".join(ast.unparse(node) for node in written.body[1:])
+    assert len(written.body) == len(plain.body)
+
+
 @pytest.mark.parametrize(
     ("name", "attribute"),
     [
