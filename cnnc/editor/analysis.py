@@ -8,12 +8,14 @@ Example: `analyse("lenet5.cnn", text).at(offset).after` is the current tensor be
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from cnnc.core.arguments import WordValue
 from cnnc.core.tensor import TensorType
 from cnnc.diagnostics import Source, Span
 from cnnc.graph.graph import Graph, Node
@@ -202,6 +204,15 @@ def analyse(path: str, text: str, read: Reader = read_source) -> Analysis:
     """Checks a text as the file at `path`, "" for one that is not saved. `read` reads the files that it includes."""
     root = Path(path).parent if path else None
     return Analysis(check(text, path or "<unsaved>", root=root, read=read, traced=True, try_edits=False))
+
+
+def value_text(value: object) -> str:
+    """A single value of a variable as the language writes it, on one line; "" for a list."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and not isinstance(value, WordValue):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, int | float | str) else ""
 
 
 def in_include(analysis: Analysis, path: str) -> Analysis | None:

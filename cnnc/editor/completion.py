@@ -13,7 +13,7 @@ from cnnc.core.arguments import ArgumentSpec, BadValue, Flag, LayerName, Shape
 from cnnc.core.tensor import TensorType
 from cnnc.data.catalog import KNOWN, READ_FROM_FILES
 from cnnc.diagnostics import Span
-from cnnc.editor.analysis import Analysis, Calls, Here
+from cnnc.editor.analysis import Analysis, Calls, Here, value_text
 from cnnc.editor.context import Context, context_at
 from cnnc.editor.describe import STATEMENTS, block_signature, block_text, class_text, specs_of
 from cnnc.language import syntax
@@ -212,7 +212,7 @@ class _Completion:
             span = holder.spans.get(name) if holder is not None else None
             if span is not None and span.source is self.analysis.source and span.start > self.offset:
                 continue
-            self.add(name, "variable", str(value) if isinstance(value, int | float | str) else "", rank=3)
+            self.add(name, "variable", value_text(value), rank=3)
         if self.here.before is not None and self.here.before.type is not None:
             self.add("c_in", "variable", f"{self.here.before.type.channels}, the channels that are read", rank=4)
 

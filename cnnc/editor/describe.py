@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cnnc.core.arguments import ArgumentSpec
 from cnnc.diagnostics import Span
-from cnnc.editor.analysis import Analysis, Calls
+from cnnc.editor.analysis import Analysis, Calls, value_text
 from cnnc.graph.analysis import receptive_fields
 from cnnc.graph.graph import Node, needed_nodes
 from cnnc.language import syntax
@@ -166,7 +166,8 @@ def _name(analysis: Analysis, used: Span, calls: Calls) -> Description | None:
         return Description(used, node_text(analysis, node)) if node is not None else None
     holder = here.frame.scope.holder(used.text)
     value = holder.values[used.text] if holder is not None else None
-    shown = f" = {value}" if isinstance(value, int | float | str | tuple) and not hasattr(value, "tensor") else ""
+    value = str(value) if isinstance(value, tuple) and not hasattr(value, "tensor") else value_text(value)
+    shown = f" = {value}" if value else ""
     return Description(used, f"`{used.text}`{shown}")
 
 

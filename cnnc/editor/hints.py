@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cnnc.editor.analysis import Analysis, Calls
+from cnnc.editor.analysis import Analysis, Calls, value_text
 from cnnc.language import syntax
 from cnnc.language.trace import Visit
 
@@ -108,5 +108,5 @@ def _let_hint(analysis: Analysis, let: syntax.Let) -> list[Hint]:
     visit = analysis.visit(let.span)
     if visit is None or not isinstance(let.value, syntax.Binary | syntax.Apply | syntax.Word):
         return []
-    value = visit.frame.scope.values.get(let.name.text)
-    return [Hint(let.span.end, f"= {value}")] if isinstance(value, int | float | str) else []
+    value = value_text(visit.frame.scope.values.get(let.name.text))
+    return [Hint(let.span.end, f"= {value}")] if value and value != let.value.span.text else []

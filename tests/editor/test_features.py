@@ -85,6 +85,15 @@ def test_a_body_of_several_lines_has_its_hint_at_the_end() -> None:
     assert found["}"] == "8x9x9, 1,168 parameters"
 
 
+def test_values_of_variables_are_shown_as_the_language_writes_them() -> None:
+    text = 'let a = "1\\n2"\nlet b = a\nlet c = true\nlet d = c\nlet e = 2*8\ninput 1x8x8\n'
+    assert {line: hint for line, hint in shown(text).items() if hint.startswith("=")} == {
+        "let b = a": '= "1\\n2"',
+        "let d = c": "= true",
+        "let e = 2*8": "= 16",
+    }
+
+
 def test_shared_parameters_count_once() -> None:
     assert shown("input 8x9x9\na: conv 8 k=3 p=1\nconv 8 k=3 p=1 share=a\n")["conv 8 k=3 p=1 share=a"] == "8x9x9"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -92,6 +93,7 @@ class _Run:
         self.endings: Counter[str] = Counter()
         self.findings: set[str] = set()
         self.slowest = (0.0, "")
+        self.coverage = ""
         self.begin = self.now()
         _print(f"{arguments.target}: {target.help}")
         watch(folder / "stderr", str(folder))
@@ -117,6 +119,8 @@ class _Run:
             return os.waitstatus_to_exitcode(status) or int(found.exists())
 
         def one(data: bytes) -> None:
+            said = re.findall(r"cov: (\d+)", (self.folder / "stderr").read_text(errors="replace"))
+            self.coverage = f", {said[-1]} branches covered" if said else self.coverage
             self.one(data)
             if self.findings:
                 found.touch()
@@ -159,7 +163,7 @@ class _Run:
         wall, cpu = (now - begin for now, begin in zip(self.now(), self.begin, strict=True))
         endings = ", ".join(f"{name} {count}" for name, count in self.endings.most_common(14))
         _print(
-            f"{self.done} runs, {len(self.findings)} findings, {self.endings['valid'] / self.done:.1%} valid, {wall:.0f} s,"
+            f"{self.done} runs, {len(self.findings)} findings, {self.endings['valid'] / self.done:.1%} valid{self.coverage}, {wall:.0f} s,"
             f" {cpu:.0f} s of CPU, {self.done / cpu:.0f} per second of CPU; slowest {self.slowest[0]:.2f} s:"
             f" {self.slowest[1]:.300}\n  {endings}"
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.fuzz.editor import Edit, EditorCase
 from tests.fuzz.files import FileCase
 
 _AIFF_BEFORE_ITS_START = b"FORM\x00\x00\x00\xaeAIFFCOMM\x00\x00\x00\x12\x00\x7f"
@@ -23,5 +24,6 @@ _TIFF = (
 
 FINDINGS: dict[str, tuple[Any, ...]] = {
     "audio": (FileCase("wav", dict.fromkeys(("d/yes/a.wav", "d/no/b.wav"), _AIFF_BEFORE_ITS_START)),),
+    "editor": (EditorCase(('let a = "1\\n2"\nlet b = a\n', ""), (Edit(0, 0, 0, "\n", 0),)),),
     "images": (FileCase("tiff", dict.fromkeys(("d/cat/a.png", "d/dog/b.png"), _TIFF)),),
 }
