@@ -56,7 +56,8 @@ class _Command(TyperCommand):
             for parameter in order:
                 values = given.get(parameter.name or "")
                 if parameter.param_type_name == "option" and "" in (values if isinstance(values, list) else [values]):
-                    option = max(parameter.opts, key=len)
+                    typed = [word.partition("=")[0] for word in args]
+                    option = next((name for name in parameter.opts if name in typed), max(parameter.opts, key=len))
                     raise CnncError.of(
                         "E010", f"{option} has an empty value", help=f"give it a value, or leave {option} out"
                     )

@@ -199,10 +199,13 @@ def test_a_folder_is_not_a_model(cnnc: Cnnc, model: str) -> None:
     assert (done.returncode, codes(done.stderr)) == (6, ["E901"])
 
 
-def test_an_empty_output_is_refused(cnnc: Cnnc, foreign: Path) -> None:
-    done = cnnc("import", foreign.name, "-o", "")
+@pytest.mark.parametrize("words", [("-o", ""), ("--out", ""), ("--out=",)])
+def test_an_empty_output_is_refused_with_the_name_that_was_typed(
+    cnnc: Cnnc, foreign: Path, words: tuple[str, ...]
+) -> None:
+    done = cnnc("import", foreign.name, *words)
     assert (done.returncode, codes(done.stderr)) == (2, ["E010"])
-    assert "--out has an empty value" in done.stderr
+    assert f"{words[0].rstrip('=')} has an empty value" in done.stderr
 
 
 @pytest.mark.parametrize("out", [".", "part"])
