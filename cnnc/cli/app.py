@@ -55,7 +55,8 @@ class _Command(TyperCommand):
             given, _, order = self.make_parser(ctx).parse_args(args=list(args))
             for parameter in order:
                 values = given.get(parameter.name or "")
-                if parameter.param_type_name == "option" and "" in (values if isinstance(values, list) else [values]):
+                is_empty = "" in (values if isinstance(values, list) else [values])
+                if is_empty and parameter.param_type_name == "option" and parameter.name not in _SAYS_MORE:
                     typed = [word.partition("=")[0] for word in args]
                     option = next((name for name in parameter.opts if name in typed), max(parameter.opts, key=len))
                     raise CnncError.of(
@@ -70,6 +71,8 @@ class _Command(TyperCommand):
         return super().invoke(ctx)
 
 
+_SAYS_MORE = ("slide", "at", "template")
+"""Options whose own error for an empty value tells what to write."""
 _WITHOUT_LIBRARIES = ("check", "fmt", "new", "ops", "explain", "man")
 _LIBRARIES, _PER_CORE = 160 * 10**6, 30 * 10**6  # NumPy, onnx and onnxruntime; the buffers of OpenBLAS
 

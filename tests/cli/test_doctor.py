@@ -59,7 +59,7 @@ def test_missing_and_old_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_every_extra_for_users_is_listed() -> None:
-    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"test", "bench", "docs", "dev"}
+    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"test", "bench", "docs", "fuzz", "dev"}
 
 
 def test_the_packages_are_those_of_the_metadata() -> None:

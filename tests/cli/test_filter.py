@@ -166,7 +166,7 @@ def test_the_largest_scale_that_help_names_works(cnnc: Cnnc, photo: Array, tmp_p
         (("photo.png", "box", "-o", "sheet.jpg"), "E902", "`-o sheet.png`"),
         (("photo.png", "box", "-o", "."), "E902", "`-o photo-filters.png`"),
         (("photo.png", "box", "-o", "/"), "E902", "`-o /photo-filters.png`"),
-        (("photo.png", "box", "-o", ""), "E902", "`-o photo-filters.png`"),
+        (("photo.png", "box", "-o", ""), "E010", "leave -o out"),
         (("photo.png", "box", "-o", "/dev/null"), "E902", "with one of these suffixes"),
         (("photo.png", "box", "-o", "photo.png"), "E902", "this command reads it"),
         (("photo.png", "box", "-o", "nowhere/sheet.png"), "E902", "nowhere"),
