@@ -281,6 +281,14 @@ def test_an_error_in_an_included_file_is_shown_at_the_include(tmp_path: Path) ->
     assert problem.related[0].span.source.name == str(parts)
 
 
+def test_an_error_in_a_block_leads_to_each_call_that_it_stands_in() -> None:
+    text = "block one(w) {\n  conv w k=9\n}\nblock two(w) {\n  one w\n}\ninput 1x8x8\ntwo 4\n"
+    analysis = analyse("", text)
+    (problem,) = problems(analysis, analysis.network.diagnostics, with_help=True)
+    assert (problem.span.line, problem.span.text) == (2, "k=9")
+    assert [(note.span.line, note.span.text) for note in problem.related] == [(8, "two 4"), (5, "one w")]
+
+
 def test_is_library() -> None:
     assert is_library(analyse("", "let a = 1\nblock b { relu }\n"))
     assert not is_library(analyse("", "input 1x8x8\nfc 3\n"))
