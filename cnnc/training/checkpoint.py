@@ -387,7 +387,7 @@ def best_epoch(run: Path) -> int | None:
 def metric_lines(folder: Path) -> list[str]:
     """The lines of a run's metrics.jsonl, one per epoch; none where there is no such file. Raises CnncError E901, E903."""
     path = folder / "metrics.jsonl"
-    return read_bytes(path, LARGEST_METRICS).decode(errors="replace").splitlines() if path.is_file() else []
+    return read_bytes(path, LARGEST_METRICS).decode(errors="replace").splitlines() if path.exists() else []
 
 
 def test_score(run: Path) -> dict[str, Any]:

@@ -52,7 +52,7 @@ CATALOGUE = """
 3 E608: predict model_plain.onnx device
 3 E608: predict model_plain.onnx socket
 3 E608: predict model_plain.onnx loop
-3 E608: predict model_plain.onnx a_folder
+6 E901: predict model_plain.onnx a_folder
 3 E608: predict model_plain.onnx nowhere
 6 E901: eval pipe
 6 E901: eval device
@@ -552,7 +552,7 @@ CATALOGUE = """
 0: curves run_last_zeros -o new.svg
 0: eval run_last_zeros
 3 E605: train --resume run_last_zeros
-3 E612: curves run_metrics_folder -o new.svg
+6 E901: curves run_metrics_folder -o new.svg
 0: eval run_metrics_folder
 6 E901: train --resume run_metrics_folder
 3 E612: curves run_metrics_noise -o new.svg
@@ -561,7 +561,7 @@ CATALOGUE = """
 3 E612: curves run_metrics_nothing -o new.svg
 0: eval run_metrics_nothing
 0: train --resume run_metrics_nothing
-3 E612: curves run_metrics_pipe -o new.svg
+6 E901: curves run_metrics_pipe -o new.svg
 0: eval run_metrics_pipe
 6 E901: train --resume run_metrics_pipe
 3 E612: curves run_metrics_zeros -o new.svg
