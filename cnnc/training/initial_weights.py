@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnnc.core.arrays import Array, Weights
+from cnnc.core.listing import listed
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.reference.initializers import initialize
@@ -34,14 +35,13 @@ class Initial(NamedTuple):
         fitting = [n for n, array in drawn.items() if n in self.weights and self.weights[n].shape == array.shape]
         if not fitting:
             message = f"no weight of {self.where} fits the network in name and shape"
-            help = f"the network has {_listed(list(drawn))}; {self.where} has {_listed(list(self.weights))}"
+            help = f"the network has {_names(list(drawn))}; {self.where} has {_names(list(self.weights))}"
             raise CnncError.of("E605", message, help=help)
         rest = [name for name in drawn if name not in fitting]
         line = f"weights: {len(fitting)} of {len(drawn)} from {self.where}"
-        self.report(f"{line}; drawn at random: {_listed(rest)}" if rest else line)
+        self.report(f"{line}; drawn at random: {_names(rest)}" if rest else line)
         return {**drawn, **{name: np.array(self.weights[name], drawn[name].dtype) for name in fitting}}
 
 
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"{', '.join(names[:_MOST]) or 'none'}{more}"
+def _names(names: list[str]) -> str:
+    return listed(names, _MOST) or "none"

@@ -80,14 +80,12 @@ def _external(tensors: Iterable[TensorProto]) -> Iterator[TensorProto]:
 
 def _other_tensors(model: ModelProto) -> Iterator[TensorProto]:
     """The tensors of a model beside the initializers of its graph."""
-    for sparse in model.graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in chain(model.graph.node, *(function.node for function in model.functions)):
+    yield from _beside_initializers(model.graph)
+    for node in chain.from_iterable(function.node for function in model.functions):
         yield from _tensors_of_node(node)
 
 
-def _tensors_of_graph(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
+def _beside_initializers(graph: GraphProto) -> Iterator[TensorProto]:
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     for node in graph.node:
@@ -100,7 +98,8 @@ def _tensors_of_node(node: NodeProto) -> Iterator[TensorProto]:
         for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
             yield from (sparse.values, sparse.indices)
         for graph in (attribute.g, *attribute.graphs):
-            yield from _tensors_of_graph(graph)
+            yield from graph.initializer
+            yield from _beside_initializers(graph)
 
 
 def _content(tensor: TensorProto, files: ExternalData, path: Path) -> NDArray[np.uint8]:
