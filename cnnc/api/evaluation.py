@@ -149,7 +149,7 @@ def _evaluate_model(model: Model, data: Source, report: Callable[[str], None], s
     network = model.network
     batch = min(EVAL_BATCH, require_recipe(network.recipe, network.name).batch)
     require_inference(network.require_graph(), network.name, batch)
-    dataset = _with_classes(open_data(network, data, report, model.vocabulary), model.classes)
+    dataset = _with_classes(open_data(network, data, report, model), model.classes)
     objective = objective_of(network, dataset)
     return _evaluate(objective, objective.network(model.weights), dataset, quote(source))
 
@@ -158,7 +158,7 @@ def _evaluate_session(session: Session, data: Source, report: Callable[[str], No
     """The score of a model by the train section of the source that it carries; loss and metrics come from its outputs."""
     facts = session.facts
     network = trained_network(session)
-    dataset = _with_classes(open_data(network, data, report, facts.vocabulary), facts.classes)
+    dataset = _with_classes(open_data(network, data, report, facts), facts.classes)
     if facts.classes and dataset.classes and facts.classes != dataset.classes:
         of_data, of_model = (", ".join(names[:10]) for names in (dataset.classes, facts.classes))
         raise CnncError.of("E609", f"the classes of the data are {of_data}; those of {session.name} are {of_model}")

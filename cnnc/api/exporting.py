@@ -17,6 +17,7 @@ from cnnc.api.model import Model
 from cnnc.api.result import Result
 from cnnc.core.arrays import Array
 from cnnc.data import ignore_report
+from cnnc.data.dataset import InputNames
 from cnnc.network import Network
 from cnnc.onnx.emit.model import DEFAULT_OPSET
 from cnnc.onnx.export import Exported, Options
@@ -94,7 +95,7 @@ def export_checkpoint(
     examples = None
     if options.precision != "float32":
         saved.require_its_data(data)
-        examples = calibration_examples(network, data, saved.vocabulary)
+        examples = calibration_examples(network, data, saved)
     return export_network(
         network,
         saved.weights,
@@ -102,6 +103,7 @@ def export_checkpoint(
         outputs=outputs,
         classes=saved.classes,
         vocabulary=saved.vocabulary,
+        columns=saved.columns,
         trained=training_summary(saved, folder),
         origin=saved.origin,
         options=options,
@@ -110,12 +112,12 @@ def export_checkpoint(
 
 
 def calibration_examples(
-    network: Network, data: Path | Mapping[str, Array] | None, vocabulary: Sequence[str] = ()
+    network: Network, data: Path | Mapping[str, Array] | None, trained: InputNames | None = None
 ) -> CalibrationExamples | None:
     """The examples of a network's data set, split as in its training, so that calibration uses training data only.
 
-    `data` is the folder of the data sets, or arrays in place of one; `vocabulary` that of a trained network. None without a
-    train section, as in an imported network. Raises CnncError E601 to E603.
+    `data` is the folder of the data sets, or arrays in place of one; `trained` has the vocabulary and columns of a trained
+    network. None without a train section, as in an imported network. Raises CnncError E601 to E603.
 
         options = Options(precision="int8")
         export_network(network, weights, Path("a.onnx"), options=options, examples=calibration_examples(network, None))
@@ -123,7 +125,7 @@ def calibration_examples(
     recipe = network.recipe
     if recipe is None:
         return None
-    dataset = open_data(network, data, ignore_report, vocabulary)
+    dataset = open_data(network, data, ignore_report, trained)
     train, validation = training_and_validation(dataset, recipe.data.val, recipe.seed)
     return CalibrationExamples.of(train, validation, dataset.test, recipe.seed)
 

@@ -53,7 +53,7 @@ class Model:
     """A network with weights. `model(x)` computes its outputs, `layers` all activations, `gradients` those of the loss.
 
     `network` is the network, `weights` are arrays by `layer.parameter`, shaped as in ONNX: a convolution's weight is
-    (O, C/groups, kh, kw). `classes` and `vocabulary` are those of its training, empty where they are not known.
+    (O, C/groups, kh, kw). `classes`, `vocabulary` and `columns` are those of its training, empty where they are not known.
 
     >>> import cnnc
     >>> model = cnnc.Model(cnnc.check("input 1x8x8; conv 4 k=3; relu; fc 10; softmax"))
@@ -69,6 +69,7 @@ class Model:
         *,
         classes: Sequence[str] = (),
         vocabulary: Sequence[str] = (),
+        columns: Sequence[str] = (),
     ) -> None:
         """A model of a network, or of a network file; without `weights`, with those that training begins with.
 
@@ -80,7 +81,7 @@ class Model:
             _require_fit(network, weights)
             arrays = {name: np.asarray(weights[name], np.float32) for name in trained.weights}
             trained = trained._replace(weights=arrays, untrained="")
-        self._trained = trained._replace(classes=tuple(classes), vocabulary=tuple(vocabulary))
+        self._trained = trained._replace(classes=tuple(classes), vocabulary=tuple(vocabulary), columns=tuple(columns))
         self._state = Progress(best_rank=0.0)
         self._origin: Mapping[str, str] = {}
         self._dataset = ""
@@ -147,6 +148,11 @@ class Model:
     def vocabulary(self) -> tuple[str, ...]:
         """The words that the inputs number: the integer i + 2 stands for word i."""
         return self._trained.vocabulary
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns of a table whose values the input takes, in its order."""
+        return self._trained.columns
 
     @property
     def trained(self) -> TrainedNetwork:
@@ -292,6 +298,7 @@ class Model:
             sizes,
             dict(self._origin),
             dataset=self._dataset,
+            columns=self.columns,
         )
 
     def __repr__(self) -> str:

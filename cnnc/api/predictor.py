@@ -82,7 +82,7 @@ def predictor_of(path: Path, provider: Provider) -> Predictor:
 
 def predictor_of_model(model: Model) -> Predictor:
     """That of a model which is not exported."""
-    facts = metadata(model.network, model.graph, versions(), classes=model.classes, vocabulary=model.vocabulary)
+    facts = metadata(model.network, model.graph, versions(), classes=model.classes)
     outputs = output_specs(read_facts(facts), model.graph.outputs)
     return Predictor(
         input_specs(model.trained),

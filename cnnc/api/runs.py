@@ -85,7 +85,7 @@ def resumed_run(
         network = _resumed_network(saved, settings)
         engine = engine_of(saved)
         warn(network.diagnostics)
-        dataset = open_data(network, data, report, saved.vocabulary)
+        dataset = open_data(network, data, report, saved)
         run = start(network, dataset, folder or old, saved, engine)
         ranks.first(lambda: _report_differences(saved, run, report))
         if in_place:

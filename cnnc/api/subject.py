@@ -54,7 +54,7 @@ def read_subject(source: Path, settings: Sequence[str] = (), last: bool = False)
 
 
 def with_facts(source: Path, network: Network, weights: Weights) -> TrainedNetwork:
-    """The network of a model; one that cnnc exported brings its classes, vocabulary and train section.
+    """The network of a model; one that cnnc exported brings its classes, vocabulary, columns and train section.
 
     The network is that of the embedded source where it has the layers of the model, so that its names hold; else the layers
     of the model, with that train section if it applies to their outputs.
@@ -72,14 +72,14 @@ def with_facts(source: Path, network: Network, weights: Weights) -> TrainedNetwo
     except CnncError:  # an untrusted file
         return TrainedNetwork(network, weights)
     if embedded.graph is None or not _same_inputs(embedded, network):
-        return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes)
+        return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes, facts.columns)
     if _computing(embedded) == _computing(network) and {
         name: parameter.shape for name, parameter in embedded.graph.weights.items()
     } == {name: array.shape for name, array in weights.items()}:
-        return TrainedNetwork(embedded, weights, facts.vocabulary, "", facts.classes)
+        return TrainedNetwork(embedded, weights, facts.vocabulary, "", facts.classes, facts.columns)
     if embedded.recipe is not None and facts.whole and all(loss.on is None for loss in embedded.recipe.losses):
         network = network.replace(recipe=embedded.recipe)
-    return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes)
+    return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes, facts.columns)
 
 
 def _same_inputs(first: Network, second: Network) -> bool:

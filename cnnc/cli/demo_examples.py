@@ -53,7 +53,7 @@ def read_examples(source: Path, session: Session, count: int, data: Path | None,
     from cnnc.training.objective import feeds_of
 
     network = _network(source, session)
-    dataset = open_data(network, data, print_status, session.facts.vocabulary, download)
+    dataset = open_data(network, data, print_status, session.facts, download)
     split = dataset.test
     chosen = spread(len(split), count)
     while True:

@@ -100,6 +100,7 @@ def _input(spec: InputSpec, session: Session, examples: DemoExamples | None) -> 
         "legal": {symbol: rule.as_dict() for symbol, rule in spec.legal.items()},
         "start": start,
         "vocabulary": list(spec.vocabulary),
+        "columns": list(spec.columns),
         "line": source_line(read_map(session.metadata), spec.name),
         **more,
     }

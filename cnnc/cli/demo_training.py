@@ -93,10 +93,12 @@ def training_page(
     if not len(examples.train):
         raise CnncError.of("E607", f"{data.name}: no example is left to train on", help="use a smaller val=")
     feeds_of(graph, examples.train.inputs)
-    saved = replace(saved, classes=data.classes, vocabulary=data.vocabulary)
+    saved = replace(saved, classes=data.classes, vocabulary=data.vocabulary, columns=data.columns)
     unmixed = network.replace(recipe=recipe.replace(augment=None))  # the page trains on labels
     step, _ = verified_step(unmixed, saved.weights)
-    facts = metadata(network, graph, versions(), classes=saved.classes, vocabulary=saved.vocabulary)
+    facts = metadata(
+        network, graph, versions(), classes=saved.classes, vocabulary=saved.vocabulary, columns=saved.columns
+    )
     inference = build_inference(graph, graph.outputs, facts).SerializeToString()
     session = Session(step.model.SerializeToString(), "the training step", "cpu")
     described = describe(graph, recipe, step, StepFiles.beside(Path("step.onnx")))
@@ -351,7 +353,7 @@ def write_training(
     if count == 0:
         raise CnncError.of("E010", "--training needs training examples: --examples 0 leaves none")
     network, saved, _, state = read_start(source, last, settings, {})
-    data = open_data(network, folder, print_status, saved.vocabulary)
+    data = open_data(network, folder, print_status, saved)
     files = web_runtime(runtime, "webgpu" if webgpu else "wasm", print_status)
     page = training_page(network, saved, data, count, files, source)
     size = sum(len(content) for content in page.blobs.values())

@@ -46,6 +46,7 @@ def export_torch(
         outputs=outputs,
         classes=trained.classes,
         vocabulary=trained.vocabulary,
+        columns=trained.columns,
         proof_weights=proof,
     )
     _report(exported, trained, json, show_outputs)
@@ -70,7 +71,7 @@ def _read(source: Path, last: bool, settings: Sequence[str], at: Mapping[str, in
         return untrained(network)._replace(classes=facts.classes if facts is not None else ())
     require_no_settings(settings, "a run keeps the settings it was trained with")
     saved = checkpoints.load(checkpoints.find(source, "last" if last else "best"))
-    return TrainedNetwork(saved.network(at), saved.weights, saved.vocabulary, "", saved.classes)
+    return TrainedNetwork(saved.network(at), saved.weights, saved.vocabulary, "", saved.classes, saved.columns)
 
 
 def _report(exported: ExportedSource, trained: TrainedNetwork, json: bool, show_outputs: bool) -> None:

@@ -42,8 +42,8 @@ class Request(Record):
 
     `input_names` and `output_names` are those of the network, by which `npz` selects arrays; `ignore` is a label that
     does not count (`loss cross_entropy ignore=255`); `vocabulary_size` is the `vocab` of the embed layer, padding and
-    unknown words included (0: no limit); `vocabulary` holds the words of a network that was trained before, which
-    replace those of the data. Without `download` a public data set that is not on the disk is an error.
+    unknown words included (0: no limit). `vocabulary` holds the words of a network that was trained before, which replace those
+    of the data; `columns` the names of the columns whose values it takes, in its order. Without `download` a public data set that is not on the disk is an error.
 
     `label`, `index`, `header` and `decimal` are what the source says about a table; `target_values` is how many numbers the network
     predicts for each example (0: it predicts a class, or its own input). `background` and `value_range` are what it says of how image
@@ -63,6 +63,7 @@ class Request(Record):
     seed: int = 0
     vocabulary_size: int = 0
     vocabulary: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     ignore: int | None = None

@@ -183,7 +183,8 @@ class Dataset:
     `validation` is None where the files have no such share: then it is drawn from the training examples. `test_is_drawn` says
     that the files have no test share, and that `test=` of the source sets its size.
     `classes` is empty where targets are not labels. `vocabulary` is empty where inputs are not words; the integer
-    i + 2 stands for its word i, 0 for padding, 1 for an unknown word.
+    i + 2 stands for its word i, 0 for padding, 1 for an unknown word. `columns` are the names, from the header of a table, of the
+    columns whose values are the input, in their order; empty where there are none.
     """
 
     name: str
@@ -194,6 +195,17 @@ class Dataset:
     facts: ReadFacts = ReadFacts()
     validation: Split | None = None
     test_is_drawn: bool = False
+    columns: tuple[str, ...] = ()
+
+
+class InputNames(Protocol):
+    """What the numbers of an input stand for, as a trained network knows it: `vocabulary` and `columns` as those of a `Dataset`."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
 
 def make_split(

@@ -41,8 +41,9 @@ class InputSpec(Record):
 
     `shape` is that of one example, with a symbol for an open size; `legal` holds the rule of each symbol, where known.
     `dtype` is float32, uint8, int64, ...; `largest` is the largest integer allowed, the least is then 0 (None: unknown). `takes_words` says
-    that the integers are words: i + 2 is word i of `vocabulary`. `data` is what the `data` statement says of the training data: the
-    columns of a table, for example.
+    that the integers are words: i + 2 is word i of `vocabulary`. `columns` are the names of the columns of a table whose values it
+    takes, in its order, where training has read them. `data` is what the `data` statement says of the training data: the label of a
+    table, for example.
     """
 
     name: str
@@ -52,6 +53,7 @@ class InputSpec(Record):
     largest: int | None = None
     takes_words: bool = False
     vocabulary: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     data: Mapping[str, Any] = {}
 
     def __str__(self) -> str:
@@ -231,7 +233,7 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
     notes: list[str] = []
     label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
-    declared = DeclaredColumns(label, index, spec.data.get("header"))
+    declared = DeclaredColumns(label, index, spec.data.get("header"), spec.columns)
     series = read_unlabelled(path, length, notes.append, declared, spec.data.get("decimal"))
     return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 

@@ -4,7 +4,7 @@ A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the sam
 line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
 finds out whether the first line is a header, whether the first column numbers the lines or holds timestamps, and whether
 the label stands last; what it finds is reported. The source may name all that: `label=`, `index=`, `header=`. `number_format`
-finds out how numbers are written. A folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
+finds out how numbers are written. Where a header names the columns of values, later tables may have them in another order. A folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
 
 In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels, of which the
 same fraction of each class becomes the test split; or values (N, targets) for a network that predicts numbers. Classes are the
@@ -17,10 +17,11 @@ import math
 import re
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ from cnnc.data.table_layout import (
     holds_measurements,
     is_number,
     is_timestamp,
+    require_value_names,
 )
 from cnnc.diagnostics import CnncError
 
@@ -67,7 +69,7 @@ def read(request: Request) -> Dataset:
     files, unread = _files(path) if path.is_dir() else ({TRAINING: path}, ())
     if unread:
         request.report(f"{path}: not read: {listed(unread, _SHOWN)}")
-    table = _Table(math.prod(shape) if shape else 0)
+    table = _Table(math.prod(shape) if shape else 0, request.columns)
     for share, file in files.items():
         table.read(file, request, SHARES.index(share))
     # (N * T,) -> (N, 1, T)
@@ -86,15 +88,16 @@ def read(request: Request) -> Dataset:
     labels = targets if classes else None
     facts = ReadFacts(str(path), unread)
     shares = shares_of(request, path, classes, examples, labels, np.array(table.shares))
-    return shares.data_set("series", classes, facts)
+    return replace(shares.data_set("series", classes, facts), columns=table.names)
 
 
 class _Table:
     """The examples of one or several files, in order: values one after the other, and of each example the labels or targets, its
-    share, and its line."""
+    share, and its line. `names` are those of the columns of values, from a trained network or the first file; () without."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, names: tuple[str, ...]) -> None:
         self.length = length
+        self.names = names
         self._whose = "the network takes" if length else "the first line has"
         self.values = array("f")
         self.labels: list[list[str]] = []
@@ -104,7 +107,11 @@ class _Table:
     def read(self, path: Path, request: Request, share: int) -> None:
         """Adds the examples of a file, at least one. Raises CnncError E602."""
         before = len(self.labels)
-        for line, label, row in _rows(path, request, self.length):
+        opened = _open(path, request, self.length, self.names)
+        if opened is None:
+            raise bad_file(path, "expected series, found none")
+        self.names = self.names or opened.layout.value_names(opened.first)
+        for line, label, row in _rows(path, opened):
             self.length = self.length or len(row)
             if len(row) != self.length:
                 raise bad_file(
@@ -165,45 +172,57 @@ def _shape(request: Request) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _rows(path: Path, request: Request, length: int) -> Iterator[tuple[int, list[str], list[float]]]:
-    """The number, labels or targets, and values of each line with data. Raises CnncError E602."""
+class _OpenTable(NamedTuple):
+    """A table whose layout is found: the cells of its first line, and all its lines, the first too, with their numbers."""
+
+    layout: TableLayout
+    first: list[str]
+    lines: Iterator[tuple[int, list[str]]]
+
+
+def _open(path: Path, request: Request, length: int, names: tuple[str, ...]) -> _OpenTable | None:
+    """A table of a data set, None where it is empty; what is not as documented is reported. Raises CnncError E602."""
     begin, lines = _table(path, request.report, request.decimal)
     sample = [cells for _, cells in begin]
     if not sample:
-        return
-    layout = _layout(path, request, sample, length)
+        return None
+    layout = _layout(path, request, sample, length, names)
     if layout.has_label and not request.target_values:
         _require_labels(path, request, sample, layout)
     for finding in layout.findings(sample[0]):
         request.report(f"{path}: {finding}")
-    columns = len(sample[0])
+    return _OpenTable(layout, sample[0], lines)
+
+
+def _rows(path: Path, table: _OpenTable) -> Iterator[tuple[int, list[str], list[float]]]:
+    """The number, labels or targets, and values of each line with data. Raises CnncError E602."""
+    layout, columns = table.layout, len(table.first)
     others = layout.not_values
     targets = (layout.targets or (layout.label,)) if layout.has_label else ()
-    for line, cells in islice(lines, layout.header, None):
+    for line, cells in islice(table.lines, layout.header, None):
         if len(cells) < 2 and targets:
             raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
-        if len(cells) != columns and (others != (0,) or targets != (0,)):
+        if len(cells) != columns and (layout.order or others != (0,) or targets != (0,)):
             raise bad_file(f"{path}:{line}", f"expected {columns} cells, as in the first line, found {len(cells)}")
         label = [cells[n] for n in targets]
         if not all(label):
             raise bad_file(f"{path}:{line}", "expected a label, found none")
-        values = cells[1:] if others == (0,) else [cell for n, cell in enumerate(cells) if n not in others]
-        yield line, label, _values(f"{path}:{line}", values, cells, layout, sample[0])
+        values = cells[1:] if others == (0,) and not layout.order else layout.split(cells)[1]
+        yield line, label, _values(f"{path}:{line}", values, cells, layout, table.first)
 
 
-def _layout(path: Path, request: Request, sample: list[list[str]], length: int) -> TableLayout:
-    """The layout of a table as the source says, or as it looks. Raises CnncError E602."""
-    declared = DeclaredColumns(request.label, request.index, request.header)
+def _layout(path: Path, request: Request, sample: list[list[str]], length: int, names: tuple[str, ...]) -> TableLayout:
+    """The layout of a table as the source says, as a trained network knows it, or as it looks. Raises CnncError E602."""
+    declared = DeclaredColumns(request.label, request.index, request.header, names)
     if len(sample[0]) == 1 and declared == NOTHING_DECLARED:
         return TableLayout(False, 0)
-    if request.inputs and not (request.classes or request.target_values or request.label):
-        unlabelled = find_unlabelled(sample, length, declared)  # an autoencoder needs no labels
-        if unlabelled is not None and not unlabelled.has_label:
-            return unlabelled
     try:
-        layout = find_layout(sample, length, request.classes, declared, request.target_values)
+        layout = _found_layout(request, sample, length, declared)
+        require_value_names(layout, sample[0], names)
     except ColumnError as error:
         raise bad_file(path, str(error), error.help) from error
+    if not layout.has_label:
+        return layout
     if max(layout.not_values, default=0) >= len(sample[0]):
         problem = f"the first line has {len(sample[0])} cells, most lines have more"
         raise bad_file(path, problem, "give all lines, a header too, the same number of cells")
@@ -214,6 +233,15 @@ def _layout(path: Path, request: Request, sample: list[list[str]], length: int) 
     if len(layout.targets) > 1 and not request.target_values:
         raise bad_file(path, f"label= names {len(layout.targets)} columns; an example has one class", "name one column")
     return layout
+
+
+def _found_layout(request: Request, sample: list[list[str]], length: int, declared: DeclaredColumns) -> TableLayout:
+    """The layout of a table with or without labels. Raises ColumnError."""
+    if request.inputs and not (request.classes or request.target_values or request.label):
+        unlabelled = find_unlabelled(sample, length, declared)  # an autoencoder needs no labels
+        if unlabelled is not None and not unlabelled.has_label:
+            return unlabelled
+    return find_layout(sample, length, request.classes, declared, request.target_values)
 
 
 def _require_labels(path: Path, request: Request, sample: list[list[str]], layout: TableLayout) -> None:
@@ -240,8 +268,9 @@ def read_unlabelled(
     """The series of a file without their labels, (N, length), for prediction.
 
     A length of 0 means that of the first line, whose first cell is a label if it is not a number. `declared` and `decimal` are what
-    the source says of the table that the network was trained on. `report` receives what is not as documented, such as a header of
-    numbers. Raises CnncError E602.
+    the source and the training say of the table that the network was trained on: where the header has the names of its columns,
+    they may be in any order, beside others. `report` receives what is not as documented, such as a header of numbers. Raises
+    CnncError E602, also for a header that lacks one of these columns.
     """
     begin, lines = _table(path, report, decimal)
     sample = [cells for _, cells in begin]
@@ -249,14 +278,20 @@ def read_unlabelled(
         raise bad_file(path, "expected series, found none")
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
     columns = max(map(len, sample))
-    layout = _unlabelled_layout(sample, columns, length, declared)
-    if len(sample) == 1:  # nothing follows that it could be the header of
-        layout = layout._replace(header=False)
+    try:
+        layout = _unlabelled_layout(sample, columns, length, declared)
+        if len(sample) == 1 and not layout.order:  # nothing follows that it could be the header of
+            layout = layout._replace(header=False)
+        require_value_names(layout, sample[0], declared.values)
+    except ColumnError as error:
+        raise bad_file(path, str(error), error.help) from error
+    length = len(layout.order) or length
     for finding in layout.findings(sample[0]):
         report(f"{path}: {finding}")
     rows = []
     for line, cells in islice(lines, layout.header, None):
-        values = layout.split(cells)[1] if len(cells) == columns > length else cells
+        is_read_by_column = len(cells) == columns and (columns > length or layout.order)
+        values = layout.split(cells)[1] if is_read_by_column else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
         rows.append(_values(f"{path}:{line}", values, cells, layout, sample[0]))
@@ -343,9 +378,8 @@ def _values(where: str, values: list[str], cells: list[str], layout: TableLayout
             return row
     except ValueError:
         pass
-    columns = (
-        [n for n in range(len(cells)) if n not in layout.not_values] if len(values) < len(cells) else range(len(cells))
-    )
+    is_whole = len(values) == len(cells) and not layout.order
+    columns = range(len(cells)) if is_whole else layout.values(len(cells))
     for number, (column, cell) in enumerate(zip(columns, values, strict=False), 1):
         value = parse_number(cell)
         if value is None or abs(value) > _LARGEST:

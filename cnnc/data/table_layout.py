@@ -41,11 +41,13 @@ class ColumnError(Exception):
 
 class DeclaredColumns(NamedTuple):
     """What the source says about a table: columns of labels or targets, columns that are not read, and whether the first line is a
-    header (None: not said). Columns are names, or numbers from 1; -1 is the last."""
+    header (None: not said). Columns are names, or numbers from 1; -1 is the last. `values` are the names of the columns that a
+    trained network takes, in its order; they hold where the first line has them."""
 
     label: tuple[str | int, ...] = ()
     unread: tuple[str | int, ...] = ()
     header: bool | None = None
+    values: tuple[str, ...] = ()
 
 
 NOTHING_DECLARED = DeclaredColumns()
@@ -53,7 +55,8 @@ NOTHING_DECLARED = DeclaredColumns()
 
 class TableLayout(NamedTuple):
     """Column numbers count from 0. `label` is the column of the label, or of the first target, `targets` has all of them; `row_numbers` is the
-    column that numbers the lines, `timestamps` that of timestamps, None without one; `left_out` are the columns that the source excludes."""
+    column that numbers the lines, `timestamps` that of timestamps, None without one; `left_out` are the columns that the source excludes.
+    `order` are the columns of values, where they were found by their names; all others are then left out."""
 
     header: bool
     label: int
@@ -63,6 +66,7 @@ class TableLayout(NamedTuple):
     left_out: tuple[int, ...] = ()
     is_declared: bool = False  # the source names the label
     has_label: bool = True
+    order: tuple[int, ...] = ()
 
     @property
     def not_values(self) -> tuple[int, ...]:
@@ -71,10 +75,20 @@ class TableLayout(NamedTuple):
         targets = (self.targets or (self.label,)) if self.has_label else ()
         return tuple(sorted({*targets, *unread, *self.left_out}))
 
+    def values(self, columns: int) -> Sequence[int]:
+        """The columns of values in order, of a line of this many cells."""
+        dropped = self.not_values
+        return self.order or [n for n in range(columns) if n not in dropped]
+
     def split(self, cells: Sequence[str]) -> tuple[str, list[str]]:
         """The label of a line and its values in order."""
-        dropped = self.not_values
-        return cells[self.label], [cell for n, cell in enumerate(cells) if n not in dropped]
+        return cells[self.label], [cells[n] for n in self.values(len(cells))]
+
+    def value_names(self, first: Sequence[str]) -> tuple[str, ...]:
+        """The names of the columns of values; () unless each has one of its own, and none is a number."""
+        names = tuple(first[n] for n in self.values(len(first))) if self.header else ()
+        is_named = len(set(names)) == len(names) and all(name and parse_number(name) is None for name in names)
+        return names if is_named else ()
 
     def findings(self, first: Sequence[str]) -> Iterator[str]:
         """What is not as documented, as lines to report; `first` are the cells of the first line."""
@@ -87,6 +101,11 @@ class TableLayout(NamedTuple):
             yield f"column {self.timestamps + 1} holds timestamps and is not read"
         if self.label and self.has_label and not self.is_declared:
             yield f"the label is in column {self.label + 1}"
+        if list(self.order) != sorted(self.order):
+            order = listed([first[n] for n in self.order], _SHOWN)
+            yield f"columns are taken by their names, in the order of training: {order}"
+        if self.order and self.left_out:
+            yield f"not read: {listed([first[n] or str(n + 1) for n in self.left_out], _SHOWN)}"
 
     def name(self, column: int, first: Sequence[str]) -> str:
         """A column as `index=` takes it: its name, if the first line has one that is unique, else its number from 1."""
@@ -108,6 +127,9 @@ def find_layout(
     `values` is the number of values per line, `classes` that of different labels, `targets` that of numbers to predict (0: not
     known, or none). Raises ColumnError for a declared column that is not there, and for targets that nothing names.
     """
+    order = _order_of(declared.values, rows[0])
+    if order:
+        return _beside_values(rows, order, classes, declared, targets)
     first = [cell.lower() for cell in rows[0]]
     names = _has_header(rows, declared)
     columns = mode(len(row) for row in rows[names:]) if len(rows) > names else len(first)
@@ -136,7 +158,11 @@ def find_layout(
 
 def find_unlabelled(rows: Sequence[Sequence[str]], values: int, declared: DeclaredColumns) -> TableLayout | None:
     """The layout of a table for prediction, with or without the columns that the source names; None where no layout leaves this
-    many values per line."""
+    many values per line. Raises ColumnError where two columns have the name of a column of values."""
+    order = _order_of(declared.values, rows[0])
+    if order:
+        left_out = _others(rows[0], declared, order)
+        return TableLayout(True, 0, left_out=left_out, has_label=False, order=order)
     cells = [cell.lower() for cell in rows[0]]
     label, unread = (
         tuple(name for name in names if isinstance(name, int) or name.lower() in cells)
@@ -151,6 +177,53 @@ def find_unlabelled(rows: Sequence[Sequence[str]], values: int, declared: Declar
             if layout.row_numbers is not None and len(cells) - len(layout.not_values) + 1 == values:
                 return layout._replace(row_numbers=None)
     return None
+
+
+def require_value_names(layout: TableLayout, first: Sequence[str], names: Sequence[str]) -> None:
+    """Raises ColumnError for a header that lacks a column by whose name a trained network knows its values.
+
+    Without a header columns are taken in order. `first` are the cells of the first line.
+    """
+    if not names or layout.order or not layout.header:
+        return
+    present = {cell.lower() for cell in first}
+    missing = [name for name in names if name.lower() not in present] or names
+    none = "is no column" if len(missing) == 1 else "are no columns"
+    problem = f"there {none} {listed(missing, _SHOWN)}, on which the network was trained"
+    order = f"in the order {listed(names, _SHOWN)}"
+    raise ColumnError(problem, f"name the columns as in training; without a header they are taken {order}")
+
+
+def _order_of(names: Sequence[str], first: Sequence[str]) -> tuple[int, ...]:
+    """The columns with these names, in their order; () where the first line does not have them all. Raises ColumnError."""
+    present = {cell.lower() for cell in first}
+    if not all(name.lower() in present for name in names):
+        return ()
+    found = column_numbers(names, first, True, len(first))
+    return found if len(found) == len(names) else ()
+
+
+def _others(first: Sequence[str], declared: DeclaredColumns, known: Iterable[int | None]) -> tuple[int, ...]:
+    """The columns that are neither known nor named by the source."""
+    cells, named = [cell.lower() for cell in first], (*declared.label, *declared.unread)
+    present = [name for name in named if isinstance(name, int) or name.lower() in cells]
+    known = {*known, *column_numbers(present, first, True, len(first))}
+    return tuple(n for n in range(len(first)) if n not in known)
+
+
+def _beside_values(
+    rows: Sequence[Sequence[str]], order: tuple[int, ...], classes: int, declared: DeclaredColumns, targets: int
+) -> TableLayout:
+    """The layout of a table of which the columns of values are known: the others hold the label or targets. Raises ColumnError."""
+    unread = (*declared.unread, *(n + 1 for n in order))
+    layout = find_layout(rows, 0, classes, declared._replace(unread=unread, header=True, values=()), targets)
+    taken = layout.targets or (layout.label,)
+    if set(taken) & set(order):
+        raise ColumnError(
+            "there is no column of labels beside those of the values", "name it as in training, or with `label=`"
+        )
+    known = (*order, *taken, layout.row_numbers, layout.timestamps)
+    return layout._replace(left_out=_others(rows[0], declared, known), order=order)
 
 
 def _targets(first: Sequence[str], header: bool, candidates: Sequence[int], count: int) -> tuple[int, ...]:

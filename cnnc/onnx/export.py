@@ -88,6 +88,7 @@ def export(
     outputs: Sequence[str] = (),
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
+    columns: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
     origin: Mapping[str, str] | None = None,
     opset: int = DEFAULT_OPSET,
@@ -97,7 +98,7 @@ def export(
     """Writes the model of a network, or of the part that the layers `outputs` need.
 
     `weights` are arrays by `layer.parameter`, as in a checkpoint. Inputs and outputs of the model are (N, *shape), channels
-    first. `classes`, `vocabulary`, `trained` (a summary of the training) and `origin` (the model that the weights were
+    first. `classes`, `vocabulary`, `columns`, `trained` (a summary of the training) and `origin` (the model that the weights were
     imported from) go into the metadata. `examples` have the network's inputs and targets; float16 and int8 are measured on
     them, and int8 is calibrated on them.
 
@@ -115,7 +116,14 @@ def export(
         raise CnncError.of("E902", f"cannot write {path}: it is a folder", help=f"name a file: {path / 'model.onnx'}")
     separate_weights = _has_separate_weights(weights, options)
     facts = metadata(
-        full_network, graph, versions(), classes=classes, vocabulary=vocabulary, trained=trained, origin=origin
+        full_network,
+        graph,
+        versions(),
+        classes=classes,
+        vocabulary=vocabulary,
+        columns=columns,
+        trained=trained,
+        origin=origin,
     )
     content: dict[str, Array] = {}
     model = _emit(network, weights, facts, options, passes, content)

@@ -89,6 +89,7 @@ class Facts(Record):
     sha256: str = ""
     classes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     inputs: Mapping[str, Mapping[str, Any]] = {}
     outputs: Mapping[str, Mapping[str, Any]] = {}
     data: Mapping[str, Any] = {}
@@ -114,12 +115,14 @@ def metadata(
     *,
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
+    columns: Sequence[str] = (),
     trained: Mapping[str, Any] | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata properties of the model of `graph`, the network's graph or a part of it.
 
-    Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words.
+    Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words, the
+    names of columns if it still has an input of as many values.
     """
     survey = network.symbolic_sizes
     labelled, images = _labelled_outputs(network, bool(classes)), _image_outputs(network)
@@ -133,6 +136,7 @@ def metadata(
         "settings": list(network.settings),
         "at": dict(network.fixed_sizes),
         "classes": list(classes) if named else [],
+        "columns": list(columns) if any(node.type.size == len(columns) for node in graph.inputs) else [],
         "inputs": {node.name: _without_empty(_input(node, graph, survey, data)) for node in graph.inputs},
         "outputs": {
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
@@ -310,6 +314,7 @@ def read_facts(properties: Mapping[str, str]) -> Facts:
         includes=included,
         sha256=properties.get(HASH, ""),
         classes=_texts(facts.get("classes")),
+        columns=_texts(facts.get("columns")),
         vocabulary=_texts(_parsed(properties.get(VOCABULARY, "[]"))),
         inputs={name: _read_input(fact) for name, fact in _objects(facts.get("inputs")).items()},
         outputs={name: _if_typed(fact, _OUTPUT) for name, fact in _objects(facts.get("outputs")).items()},

@@ -59,6 +59,9 @@ def _reader(entry: Data, model: Data) -> _Reader:
     if (model["data"] or {}).get("name") == "series" and (len(sizes) == 1 or (len(sizes) == 2 and sizes[0] == 1)):
         length = sizes[-1] if isinstance(sizes[-1], int) else 0
         shape = ", ".join(["-1", *(["1"] if len(sizes) == 2 else []), "rows.shape[1]"])
+        if model["columns"]:
+            table = _TABLE.replace("COLUMNS", repr(list(model["columns"]))).replace("SHAPE", shape)
+            return _Reader("table({})", "FILE.csv", [table], ["import csv", "import re"])
         return _Reader(f"series({{}}, {length})", "FILE.csv", [_SERIES.replace("SHAPE", shape)])
     if takes_recordings(entry, model):
         length = sizes[1] if isinstance(sizes[1], int) else 0
@@ -193,6 +196,24 @@ _SERIES = '''def series(path, length):
     with open(path, encoding="utf-8-sig") as file:
         lines = [line.replace(";", ",").replace("\\t", ",").split(",") for line in file if line.strip()]
     rows = np.array([line[-length:] for line in lines], np.float32)
+    return rows.reshape(SHAPE)'''
+
+_TABLE = '''columns = COLUMNS
+
+
+def table(path):
+    """The columns of a table by the names in its first line, one example per line; without such a line in their order."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = [line for line in file if line.strip()]
+    separator = next((mark for mark in "\\t;," if mark in re.sub('"[^"]*"', "", lines[0])), ",")
+    cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
+    header = [cell.lower() for cell in cells[0]]
+    if all(name.lower() in header for name in columns):
+        order = [header.index(name.lower()) for name in columns]
+        cells = [[row[n] for n in order] for row in cells[1:]]
+    elif len(header) != len(columns) or not all(re.fullmatch(r"[-+.0-9eE]+", cell) for cell in cells[0]):
+        sys.exit(f"{path}: name these columns in the first line, or have them alone, in this order: {columns}")
+    rows = np.array(cells, np.float32)
     return rows.reshape(SHAPE)'''
 
 _RECORDING = '''def recording(path, channels, length, rate):

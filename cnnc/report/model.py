@@ -41,6 +41,7 @@ def info_text(model: Data) -> str:
         ),
         ("sizes", "; ".join(rule["rule"] for rule in model["sizes"])),
         ("classes", f"{len(model['classes'])}: {listed(model['classes'], MAX_LISTED)}" if model["classes"] else ""),
+        ("columns", f"{len(model['columns'])}: {listed(model['columns'], MAX_LISTED)}" if model["columns"] else ""),
         ("vocabulary", f"{model['vocabulary']:,} words" if model["vocabulary"] else ""),
         ("data", data(model)),
         ("trained", trained(model)),

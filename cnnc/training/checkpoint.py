@@ -82,7 +82,8 @@ class Checkpoint:
     are `engine`, its `provider` (with torch the device) and its `engine_options`. `origin` says which model the weights
     were imported from: its `file`, `sha256` and `producer`, as far as known; else it is empty. `dataset` is `arrays` where
     a program gave the data in place of those of the train section. `machine` is what else decides the last bits of a result,
-    by name: the BLAS library and its kernels, the instructions that NumPy uses, the system (reference/machine.py).
+    by name: the BLAS library and its kernels, the instructions that NumPy uses, the system (reference/machine.py). `columns` are
+    the names of the columns of a table whose values the input takes, in its order.
     """
 
     file: str
@@ -103,6 +104,7 @@ class Checkpoint:
     engine_options: dict[str, str] = field(default_factory=dict)
     dataset: str = ""
     machine: dict[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
     def require_its_data(self, data: object) -> None:
         """Raises CnncError E603 where the run was trained on arrays of a program, and `data` holds none.
@@ -171,6 +173,7 @@ def facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
         **({"engine_options": checkpoint.engine_options} if checkpoint.engine_options else {}),
         **({"dataset": checkpoint.dataset} if checkpoint.dataset else {}),
         **({"machine": checkpoint.machine} if checkpoint.machine else {}),
+        **({"columns": list(checkpoint.columns)} if checkpoint.columns else {}),
     }
 
 
@@ -307,6 +310,7 @@ def _checkpoint(facts: dict[str, Any], tensors: Weights) -> Checkpoint:
         _texts_by_name("engine_options", facts.get("engine_options", {})),
         _text("dataset", facts.get("dataset", "")),
         _texts_by_name("machine", facts.get("machine", {})),
+        _texts("columns", facts.get("columns", [])),
     )
 
 

@@ -13,7 +13,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ from cnnc.core.arrays import Array
 from cnnc.core.files import make_folder, remove_temporary_files
 from cnnc.core.process_memory import MemoryMeter
 from cnnc.core.random_streams import Stream
-from cnnc.data.dataset import Dataset, Split, bytes_in_memory
+from cnnc.data.dataset import Dataset, InputNames, Split, bytes_in_memory
 from cnnc.diagnostics import CnncError
 from cnnc.graph.needs import require_training, require_weights
 from cnnc.network import Network
@@ -56,13 +56,14 @@ def open_data(
     network: Network,
     source: Path | Mapping[str, Array] | None,
     report: Callable[[str], None],
-    vocabulary: Sequence[str] = (),
+    trained: InputNames | None = None,
     download: bool = True,
 ) -> Dataset:
     """Reads the data set of a network's train section, in the shapes of its inputs.
 
     `source` is the folder of the data sets, or the arrays to take in place of one. `report` receives lines about what was
-    read. Words are numbered by the `vocabulary` of a trained network, where given. Raises CnncError E509 without a train section, E601 to E603 where the data set is unknown, invalid or missing.
+    read. Words are numbered, and columns of a table ordered, as a `trained` network has them, where given. Raises CnncError E509
+    without a train section, E601 to E603 where the data set is unknown, invalid or missing.
     """
     from cnnc.data import Request, arrays, load
 
@@ -80,7 +81,8 @@ def open_data(
         "test": recipe.data.test,
         "seed": recipe.seed,
         "vocabulary_size": max((n.op.vocab for n in graph.nodes if isinstance(n.op, Embed)), default=0),
-        "vocabulary": tuple(vocabulary),
+        "vocabulary": trained.vocabulary if trained is not None else (),
+        "columns": trained.columns if trained is not None else (),
         "download": download,
         "target_values": output.type.size if first.compares_with == "values" and not first.of_input else 0,
         "output": output.type,

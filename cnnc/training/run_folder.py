@@ -191,6 +191,7 @@ def current_checkpoint(run: Run) -> Checkpoint:
         run.engine.options,
         run.data.name if run.data.name == arrays.NAME else "",
         {**machine(), **run.engine.machine},
+        run.data.columns,
     )
 
 

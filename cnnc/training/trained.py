@@ -33,7 +33,7 @@ from cnnc.training.objective import feeds_of
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with weights by `layer.parameter`, and the words and classes of its training (empty without).
+    """A network with weights by `layer.parameter`, and the words, classes and columns of its training (empty without).
 
     `untrained` says what the weights are where they do not come from a run or import: "" otherwise.
     """
@@ -43,6 +43,7 @@ class TrainedNetwork(NamedTuple):
     vocabulary: tuple[str, ...] = ()
     untrained: str = ""
     classes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -80,7 +81,7 @@ def of_checkpoint(saved: Checkpoint) -> TrainedNetwork:
     saved.slots.clear()  # an optimizer's state can be twice as large as the weights
     was_trained = saved.progress.epoch or saved.progress.step or saved.origin
     state = "" if was_trained else "untrained: the run has not made a step"
-    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes)
+    return TrainedNetwork(saved.network(), saved.weights, saved.vocabulary, state, saved.classes, saved.columns)
 
 
 def require_no_settings(settings: Sequence[str], reason: str) -> None:
@@ -123,7 +124,8 @@ def input_specs(trained: TrainedNetwork) -> list[InputSpec]:
         takes_words = words and fed.dtype == "int64"
         vocabulary = trained.vocabulary if takes_words else ()
         legal = survey.legal if survey is not None else {}
-        specs.append(InputSpec(node.name, shape, fed.dtype, legal, largest, takes_words, vocabulary, said))
+        spec = InputSpec(node.name, shape, fed.dtype, legal, largest, takes_words, vocabulary, trained.columns, said)
+        specs.append(spec)
     return specs
 
 
@@ -184,7 +186,7 @@ def test_example(
     Raises CnncError E509 without a train section, E601 to E603 for the data set, E607 where it does not fit, E010 for a
     number that is too large.
     """
-    return dataset_example(trained, open_data(trained.network, data, report, trained.vocabulary, download), number)
+    return dataset_example(trained, open_data(trained.network, data, report, trained, download), number)
 
 
 def dataset_example(trained: TrainedNetwork, dataset: Dataset, number: int) -> Example:

@@ -18,7 +18,9 @@ NAMED = set(re.findall(r"`([^`\n]+)`", FENCE.sub("", TEXT)))
 
 def test_checkpoints() -> None:
     keys = facts_of(cnnc.Model(cnnc.check("input 4; fc 2")).checkpoint()).keys()
-    assert keys | {"progress", "origin", "engine", "provider", "engine_options", "dataset"} <= NAMED
+    assert (
+        keys | {"progress", "origin", "engine", "provider", "engine_options", "dataset", "machine", "columns"} <= NAMED
+    )
 
 
 @pytest.mark.parametrize("module", [metadata, source_map])

@@ -197,7 +197,7 @@ def open_inspection(options: InspectOptions, subject: TrainedNetwork) -> Inspect
     Public data are downloaded only if an option needs them. Raises CnncError if those that --data names cannot be read.
     """
     try:
-        data = open_data(subject.network, options.data, options.report, subject.vocabulary, options.needs_data)
+        data = open_data(subject.network, options.data, options.report, subject, options.needs_data)
     except CnncError as error:
         if options.data is not None:
             raise

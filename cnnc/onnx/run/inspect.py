@@ -145,6 +145,7 @@ def _cnnc_facts(facts: Facts, props: dict[str, str]) -> dict[str, Any]:
         "source": source,
         "classes": list(facts.classes),
         "vocabulary": len(facts.vocabulary) or None,
+        "columns": list(facts.columns),
         "data": dict(facts.data) or None,
         "trained": dict(facts.trained) or None,
         "origin": dict(facts.origin) or None,

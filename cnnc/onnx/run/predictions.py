@@ -34,7 +34,7 @@ _SAME_VALUES = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropo
 
 
 def model_inputs(session: Session) -> list[InputSpec]:
-    """The inputs of a model as a user feeds them: name, shape, type, legal sizes, range, vocabulary."""
+    """The inputs of a model as a user feeds them: name, shape, type, legal sizes, range, vocabulary, columns."""
     facts = session.facts
     inputs = []
     for name, signature in session.inputs.items():
@@ -48,9 +48,18 @@ def model_inputs(session: Session) -> list[InputSpec]:
         words = fact.get("kind") == "words"
         vocabulary = facts.vocabulary if words else ()
         dtype = str(signature.dtype)
-        inputs.append(
-            InputSpec(name, signature.shape, dtype, facts.sizes, largest, words, vocabulary, facts.data_options)
+        spec = InputSpec(
+            name,
+            signature.shape,
+            dtype,
+            facts.sizes,
+            largest,
+            words,
+            vocabulary,
+            columns=facts.columns,
+            data=facts.data_options,
         )
+        inputs.append(spec)
     return inputs
 
 

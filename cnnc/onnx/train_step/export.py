@@ -100,6 +100,7 @@ def export_step(
         versions(),
         classes=saved.classes,
         vocabulary=saved.vocabulary,
+        columns=saved.columns,
         trained=trained,
         origin=saved.origin,
     )

@@ -55,11 +55,12 @@ def export_source(
     outputs: Sequence[str] = (),
     classes: Sequence[str] = (),
     vocabulary: Sequence[str] = (),
+    columns: Sequence[str] = (),
     proof_weights: Weights | None = None,
 ) -> ExportedSource:
     """Writes the module and its weights.
 
-    `outputs` cut the network down to these layers. `classes` and `vocabulary` go into the metadata of the weights.
+    `outputs` cut the network down to these layers. `classes`, `vocabulary` and `columns` go into the metadata of the weights.
     `proof_weights` are compared instead of the weights, where these could hide a mistake, as biases of 0 do.
 
     Raises CnncError: E010 for an unknown output, E806 for a layer that depends on an open size, E812 if the module computes
@@ -77,6 +78,7 @@ def export_source(
         "settings": list(network.settings),
         "classes": list(classes),
         "vocabulary": list(vocabulary),
+        "columns": list(columns),
         "text_sha256": sha256(written.text.encode()).hexdigest(),
         "version": versions()["cnnc"],
     }

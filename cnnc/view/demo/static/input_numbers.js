@@ -7,7 +7,7 @@ function slidersInput(input, changed) {
   const rows = values.map((value, i) => {
     const [low, high] = input.bounds?.[i] ?? input.range ?? [-1, 1];
     const step = whole ? 1 : (high - low) / 200 || 0.01;
-    const label = count === 1 ? input.name : `value ${i}`;
+    const label = input.columns?.[i] ?? (count === 1 ? input.name : `value ${i}`);
     const slider = make("input", { type: "range", min: low, max: high, step, value });
     const box = make("input", { type: "number", step: whole ? 1 : "any", value: Number(value.toPrecision(6)), "aria-label": `${label}, as a number` });
     const set = (text, other) => {

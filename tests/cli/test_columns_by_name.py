@@ -1,0 +1,108 @@
+"""A network that was trained on a table with a header finds the columns of later tables by their names, on every road."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnc
+from cnnc.training import checkpoint as checkpoints
+from tests.cli.conftest import json_of, run
+from tests.cli.test_card_program import answers, classes_in, program_of, require_equal
+
+SOURCE = """
+input 3
+normalize mean=[2, 8, 200] std=[1, 1, 80]
+fc 3
+softmax
+train { data series "beans.csv" label=kind test=0.3; epochs 2 }
+"""
+RANDOM = np.random.default_rng(5)
+MEANS = {"kidney": (2, 9, 100), "lentil": (3, 7, 300), "pinto": (4, 8, 200)}
+ROWS = [
+    (name, *(round(float(RANDOM.normal(mean, mean / 10)), 2) for mean in means))
+    for _ in range(20)
+    for name, means in MEANS.items()
+]
+
+
+def lines(form: str, rows: list[tuple[object, ...]] = ROWS) -> str:
+    """A table with the header and the columns that a form names, such as `weight,length`."""
+    names = form.split(",")
+    known = [dict(zip(("kind", "length", "width", "weight"), row, strict=True)) for row in rows]
+    return "\n".join([form, *(",".join(str(row.get(name, n)) for name in names) for n, row in enumerate(known))]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a table, its model and its card; tables of the same beans in other orders."""
+    folder = tmp_path_factory.mktemp("beans")
+    (folder / "beans.cnn").write_text(SOURCE)
+    (folder / "beans.csv").write_text(lines("kind,length,width,weight"))
+    assert run("train", "beans.cnn", cwd=folder).returncode == 0
+    assert run("export", "runs/beans", "-o", "beans.onnx", "--card", cwd=folder).returncode == 0
+    (folder / "same.csv").write_text(lines("length,width,weight", ROWS[:5]))
+    (folder / "other.csv").write_text(lines("lot,weight,length,kind,width", ROWS[:5]))
+    (folder / "without.csv").write_text(lines("length,width,weight", ROWS[:5]).partition("\n")[2])
+    (folder / "lacks.csv").write_text(lines("length,width,mass", ROWS[:5]))
+    (folder / "again").mkdir()
+    (folder / "again" / "beans.csv").write_text(lines("weight,kind,width,length"))
+    return folder
+
+
+def test_predict_and_the_program_of_the_card(folder: Path) -> None:
+    expected = json_of(run("predict", "beans.onnx", "same.csv", "--json", cwd=folder))
+    program = program_of(folder, "beans.md")
+    for name in ("same.csv", "other.csv", "without.csv"):
+        done = run("predict", "beans.onnx", name, "--json", cwd=folder)
+        assert [row["top"] for row in json_of(done)] == [row["top"] for row in expected], name
+        assert ("columns are taken by their names" in done.stderr) == (name == "other.csv")
+        require_equal(classes_in(answers(program, name)), expected)
+    refused = run("predict", "beans.onnx", "lacks.csv", cwd=folder)
+    assert refused.returncode == 3
+    assert "there is no column weight, on which the network was trained" in refused.stderr
+
+
+def test_python_reads_names_from_a_run_a_checkpoint_and_a_model(folder: Path, tmp_path: Path) -> None:
+    model = cnnc.Model.load(folder / "runs" / "beans")
+    copy = model.save(tmp_path / "copy.safetensors")
+    built = cnnc.Model(model.network, model.weights, classes=model.classes, columns=model.columns)
+    expected = cnnc.predict(folder / "beans.onnx", folder / "same.csv").outputs["softmax1"]
+    for subject in (folder / "runs" / "beans", copy, cnnc.Model.load(folder / "beans.onnx"), built):
+        found = cnnc.predict(subject, folder / "other.csv").outputs["softmax1"]
+        assert np.allclose(found, expected, atol=1e-6), subject
+
+
+def test_scores_do_not_depend_on_the_order(folder: Path) -> None:
+    for subject in ("runs/beans", "beans.onnx"):
+        first, again = (
+            json_of(run("eval", subject, *data, "--json", cwd=folder)) for data in ((), ("--data", "again"))
+        )
+        assert first["accuracy"] == again["accuracy"], subject
+        assert first["total"] == again["total"] > 0
+
+
+def test_the_facts_of_a_model_and_of_a_checkpoint(folder: Path) -> None:
+    assert json_of(run("info", "beans.onnx", "--json", cwd=folder))["columns"] == ["length", "width", "weight"]
+    assert re.search(r"\n  columns +3: length, width, weight\n", run("info", "beans.onnx", cwd=folder).stdout)
+    saved = checkpoints.load(folder / "runs" / "beans" / "best.safetensors")
+    assert saved.columns == ("length", "width", "weight")
+
+
+def test_a_run_resumes_on_a_table_in_another_order(folder: Path, tmp_path: Path) -> None:
+    """Its weights are those of a run on the table as it was."""
+    weights = []
+    for name, form in (("a", "kind,length,width,weight"), ("b", "weight,width,kind,length")):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "beans.cnn").write_text(SOURCE)
+        (place / "beans.csv").write_text(lines("kind,length,width,weight"))
+        assert run("train", "beans.cnn", cwd=place).returncode == 0
+        (place / "beans.csv").write_text(lines(form))
+        done = run("train", "--resume", "runs/beans", "--set", "train.epochs=4", cwd=place)
+        assert done.returncode == 0, done.stderr
+        weights.append(checkpoints.load(place / "runs" / "beans" / "last.safetensors").weights)
+    assert all(np.array_equal(weights[0][key], weights[1][key]) for key in weights[0])
