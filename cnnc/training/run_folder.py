@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from shlex import join
 from types import MappingProxyType
@@ -33,7 +33,7 @@ from cnnc.training.job import write_job
 from cnnc.training.objective import Score
 from cnnc.training.ranks import is_started_by_torchrun
 from cnnc.training.run import Epoch, Run
-from cnnc.training.run_lock import is_abandoned, locked, require_not_taken, write_file
+from cnnc.training.run_lock import locked, remove_abandoned, require_not_taken, write_file
 
 Report = Callable[[str], None]
 
@@ -66,13 +66,10 @@ def new_folder(run: Run, report: Report, *, numbered: bool = False, origin: Path
 
 def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None, report: Report) -> None:
     """Fills a temporary folder next to the wanted one and renames it, which no two processes can do with one name."""
+    lock = ExitStack()  # so that nobody takes the folder for abandoned
+    run.folder = temporary = _temporary_folder(wanted, lock, report)
     try:
-        run.folder = Path(tempfile.mkdtemp(prefix=f".{wanted.name}.", suffix=_SUFFIX, dir=wanted.parent))
-    except OSError as error:
-        raise write_error(wanted, error) from error
-    temporary = run.folder
-    try:
-        with locked(temporary, report):  # so that nobody takes it for abandoned
+        with lock:
             _save_first(run, origin)
             temporary.chmod(0o777 & ~umask())
             _give_name(run, temporary, wanted, numbered)
@@ -84,6 +81,25 @@ def _make_complete(run: Run, wanted: Path, numbered: bool, origin: Path | None, 
         raise CnncError(*named) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_folder(wanted: Path, lock: ExitStack, report: Report) -> Path:
+    """A new folder next to the wanted one, whose lock `lock` holds. Raises CnncError E902."""
+    while True:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f".{wanted.name}.", suffix=_SUFFIX, dir=wanted.parent))
+        except OSError as error:
+            raise write_error(wanted, error) from error
+        try:
+            lock.enter_context(locked(folder, report))
+            return folder
+        except CnncError as error:
+            is_taken = (
+                error.diagnostics[0].code == "E907"
+            )  # by a process that took it for abandoned before it was locked
+            if not is_taken and folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
 
 def _give_name(run: Run, temporary: Path, wanted: Path, numbered: bool) -> None:
@@ -105,8 +121,8 @@ def _remove_abandoned(wanted: Path) -> None:
     """Deletes the temporary folders that killed processes left behind when they began a run of this name."""
     with suppress(OSError):
         for folder in wanted.parent.iterdir():
-            if folder.name.startswith(f".{wanted.name}.") and folder.suffix == _SUFFIX and is_abandoned(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name.startswith(f".{wanted.name}.") and folder.suffix == _SUFFIX:
+                remove_abandoned(folder)
 
 
 def _save_first(run: Run, origin: Path | None) -> None:

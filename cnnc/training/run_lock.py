@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,16 +70,21 @@ def write_file(folder: Path, name: str, *data: bytes | memoryview) -> None:
     write_atomic(folder / name, *data)
 
 
-def is_abandoned(folder: Path) -> bool:
-    """Whether a process of this machine that no longer runs has locked this folder."""
-    if _holder(folder / LOCK_FILE) is None:  # not locked, or not yet
-        return False
+def remove_abandoned(folder: Path) -> None:
+    """Deletes a folder that is empty, or that a process of this machine has locked which no longer runs.
+
+    A process that was about to lock it finds it locked or gone, and makes another.
+    """
+    with suppress(OSError):
+        folder.rmdir()  # only if it is empty
+        return
     doubts: list[str] = []
-    try:
+    with suppress(CnncError, OSError):
+        if _holder(folder / LOCK_FILE) is None and os.listdir(folder) != [LOCK_FILE]:
+            return
         with locked(folder, doubts.append):
-            return not doubts
-    except CnncError:
-        return False
+            if not doubts:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _acquire(path: Path, report: Callable[[str], None]) -> int:

@@ -8,7 +8,9 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from cnnc.training import run_folder
 from cnnc.training.checkpoint import RUN_FILES
 from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
-from cnnc.training.run_lock import LOCK_FILE, locked, require_not_taken
+from cnnc.training.run_lock import LOCK_FILE, locked, remove_abandoned, require_not_taken
 from tests.training.conftest import Trainer, tiny
 
 ELSEWHERE = json.dumps({"process": 5, "host": "node7", "since": "2026-01-02 03:04:05"})
@@ -196,9 +198,45 @@ def test_a_run_whose_folder_was_replaced_does_not_write_into_that_of_another(tra
 def test_what_a_killed_process_began_is_removed_and_what_another_begins_is_not(
     trainer: Trainer, tmp_path: Path
 ) -> None:
-    killed, begun, empty = (tmp_path / f".a.{name}.part" for name in ("killed", "begun", "empty"))
-    for folder in (killed, begun, empty):
+    names = ("killed", "killed_at_once", "killed_while_locking", "begun", "elsewhere", "of_others")
+    killed, _, locking, begun, elsewhere, others = folders = [tmp_path / f".a.{name}.part" for name in names]
+    for folder in folders:
         folder.mkdir()
     (killed / LOCK_FILE).write_text(json.dumps({"process": 5, "host": platform.node(), "since": ""}))
+    (killed / "last.safetensors").write_bytes(b"half")
+    (locking / LOCK_FILE).write_text("")
+    (elsewhere / LOCK_FILE).write_text(ELSEWHERE)
+    (others / "notes.txt").write_text("mine")
     with locked(begun, print), new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
-        assert sorted(os.listdir(tmp_path)) == [".a.begun.part", ".a.empty.part", "a"]
+        assert sorted(os.listdir(tmp_path)) == [".a.begun.part", ".a.elsewhere.part", ".a.of_others.part", "a"]
+
+
+@pytest.mark.parametrize("moment", ["made", "opened"])
+def test_a_folder_that_another_run_takes_for_abandoned_is_made_again(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Another process removes what it finds empty, or with a lock that nobody holds, before this one has locked it."""
+    taken: list[Path] = []
+    make, lock = tempfile.mkdtemp, file_lock._lock
+
+    def made(**words: Any) -> str:
+        folder = str(make(**words))
+        if not taken:
+            taken.append(Path(folder))
+            if moment == "made":
+                remove_abandoned(Path(folder))
+        return folder
+
+    def opened(file: int) -> bool:
+        if len(taken) == 1 and moment == "opened":
+            taken.append(taken[0])
+            remove_abandoned(taken[0])
+        return lock(file)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", made)
+    monkeypatch.setattr(file_lock, "_lock", opened)
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with new_folder(run, print):
+        assert not taken[0].exists()
+        assert os.listdir(tmp_path) == ["a"]
+    assert {path.name for path in run.folder.iterdir()} == {"network.cnn", "last.safetensors"}
