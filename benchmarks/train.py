@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from benchmarks.nets import NETS, batch_of, peer
 
 if TYPE_CHECKING:
+    from cnnc.core.arrays import Array
     from cnnc.training.run import Engine
 
 
@@ -41,9 +42,17 @@ def timed(step: Callable[[], object], seconds: float) -> float:
     return median(times)
 
 
+class CnncStep(NamedTuple):
+    """A step of cnnc, the peak memory of the process and its workers so far, in bytes, and the parameters that it changes."""
+
+    step: Callable[[], object]
+    peak_memory: Callable[[], int]
+    weights: Sequence[Array]
+
+
 @contextmanager
-def cnnc_step(name: str, engine: Engine) -> Iterator[tuple[Callable[[], object], Callable[[], int]]]:
-    """A step of a training run on an engine, and the peak memory of the process and its workers so far."""
+def cnnc_step(name: str, engine: Engine) -> Iterator[CnncStep]:
+    """A step of a training run on an engine."""
     from cnnc.core.process_memory import MemoryMeter
     from cnnc.network import load
     from cnnc.reference.parallel.threads import keep_memory, one_blas_thread
@@ -61,16 +70,17 @@ def cnnc_step(name: str, engine: Engine) -> Iterator[tuple[Callable[[], object],
             inputs, targets = (
                 tuple(np.asarray(column[:]) for column in side) for side in (examples.inputs, examples.targets)
             )
-            yield (
+            yield CnncStep(
                 lambda: one_step(run, 0, 0, inputs, targets),
                 lambda: run.engine.device_memory() or run.memory(meter)[1],
+                [array for key, array in run.weights.items() if run.graph.weights[key].trainable],
             )
 
 
 def measure_cnnc(name: str, seconds: float, engine: Engine) -> dict[str, float]:
     """Measures steps of a training run on an engine, for `seconds`."""
-    with cnnc_step(name, engine) as (step, peak):
-        return {"rate": batch_of(name) / timed(step, seconds), "memory": peak()}
+    with cnnc_step(name, engine) as ours:
+        return {"rate": batch_of(name) / timed(ours.step, seconds), "memory": ours.peak_memory()}
 
 
 def engine_named(who: str, *settings: str) -> Engine:
@@ -101,8 +111,11 @@ def print_error(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def torch_step(name: str, *settings: str) -> Callable[[], object]:
-    """A step of a loop written by hand in PyTorch, on as many threads as cnnc; `settings` are last, bf16, compile, cuda."""
+def torch_step(name: str, *settings: str, weights: Sequence[Array] = ()) -> Callable[[], object]:
+    """A step of a loop written by hand in PyTorch, on as many threads as cnnc; `settings` are last, bf16, compile, cuda.
+
+    `weights` are the parameters to begin with, in the order of the module's; without them it draws its own.
+    """
     import torch
 
     from cnnc.reference.parallel.threads import keep_memory, thread_count
@@ -110,6 +123,10 @@ def torch_step(name: str, *settings: str) -> Callable[[], object]:
     keep_memory()  # as in training
     torch.set_num_threads(thread_count())
     net, device = peer(name), device_in(settings)
+    if weights:
+        with torch.no_grad():
+            for parameter, array in zip(net.module.parameters(), weights, strict=True):
+                parameter.copy_(torch.from_numpy(array))
     net.module.to(device)
     batch = batch_of(name)
     is_text = name == "text"
@@ -151,19 +168,20 @@ def measure_torch(name: str, seconds: float, *settings: str) -> dict[str, float]
 def measure_in_turn(name: str, seconds: float, *settings: str) -> dict[str, float]:
     """How many times as fast the engine torch is as the loop written by hand: in CPU time on one thread, on a GPU by the clock.
 
-    The two take turns step by step, so that other processes disturb both alike.
+    The two take turns step by step, so that other processes disturb both alike. They begin with the same weights: how long
+    PyTorch's max pooling takes on a CPU depends on the order of the numbers in its windows.
     """
     import torch
 
     on_gpu = "cuda" in settings
     clock = time.perf_counter if on_gpu else time.process_time
-    theirs = torch_step(name, *settings)
-    with cnnc_step(name, engine_named("engine", *settings)) as (ours, _):
+    with cnnc_step(name, engine_named("engine", *settings)) as ours:
+        theirs = torch_step(name, *settings, weights=ours.weights)
         ratios: list[float] = []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(ratios) < 5:
             times = [clock()]
-            for step in (theirs, ours):
+            for step in (theirs, ours.step):
                 step()
                 if on_gpu:
                     torch.cuda.synchronize()

@@ -129,7 +129,7 @@ class TorchEngine(Engine):
     def build(self, run: Run) -> TorchState:
         """The module with the weights of the run, and the optimizer with its slots."""
         op, weights = run.recipe.optimizer, self.tensors(run.weights)
-        module = GraphModule(training_graph(run), run.objective.activations, weights)
+        module = GraphModule(self.training_graph(run), run.objective.activations, weights)
         learned = {name: t for name, t in module.tensors.items() if isinstance(t, nn.Parameter) and t.requires_grad}
         names = {f"{name}.{slot}": name for name in learned for slot in op.slots}
         for slot, name in names.items():
@@ -141,6 +141,16 @@ class TorchEngine(Engine):
         model = torch.compile(plain) if self.compiles else plain
         dropping = dropping_nodes(run.training_graph, run.objective.activations)
         return TorchState(module, plain, model, optimizer, learned, self._scaler(run), dropping)
+
+    def training_graph(self, run: Run) -> Graph:
+        """The graph that a step runs: relus behind max pools have fewer elements to process.
+
+        Not so in the default layout on a CPU: there PyTorch's pooling branches for each element that is larger than those
+        before it, which takes longer than the relu where negative elements are not zeros yet.
+        """
+        if self.device.type == "cpu" and not self.channels_last and not self.compiles:
+            return run.graph
+        return verify(move_relus_behind_pools(run.graph, set(run.objective.activations)))
 
     def _scaler(self, run: Run) -> torch.amp.GradScaler:
         scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -323,11 +333,6 @@ class TorchEngine(Engine):
                 raise
             batch = min(run.recipe.batch, len(run.train))
             raise out_of_memory(run, self.device, batch, total_memory(self.device)) from error
-
-
-def training_graph(run: Run) -> Graph:
-    """The graph that a step runs: relus behind max pools have fewer elements to process."""
-    return verify(move_relus_behind_pools(run.graph, set(run.objective.activations)))
 
 
 def _copy_to_host(tensor: Tensor, array: Array) -> None:

@@ -26,7 +26,7 @@ from cnnc.ops.dense import Input
 from cnnc.ops.norm import BatchNorm
 from cnnc.reference.registry import Random
 from cnnc.torch.distributed.engine import SplitEngine
-from cnnc.torch.engine import TorchState, training_graph
+from cnnc.torch.engine import TorchState
 from cnnc.torch.masks import dropping_nodes
 from cnnc.torch.module import GraphModule
 from cnnc.torch.optimizers import STEPS, make_optimizer, set_slots, slots_of
@@ -51,7 +51,7 @@ class ShardedEngine(SplitEngine):
     def build(self, run: Run) -> TorchState:
         op = run.recipe.optimizer
         self._mesh = init_device_mesh(self.device.type, (self.ranks.size,))
-        module = self._sharded(GraphModule(training_graph(run), run.objective.activations, _on_host(run.weights)))
+        module = self._sharded(GraphModule(self.training_graph(run), run.objective.activations, _on_host(run.weights)))
         module.normalize = self._normalizer
         self._parameters = {name: p for name, p in parameters_of(module).items() if p.requires_grad}
         own = {name: nn.Parameter(p.detach().to_local()) for name, p in self._parameters.items()}
