@@ -192,6 +192,9 @@ TABLES = target(
             _loads("series", "d.csv", inputs=(TensorType((1, 3)),), classes=2, label=("label",), index=("a",)),
             (_ROWS,),
         ),
+        "trained on names": Reading(
+            one_file("d.csv"), _loads("series", "d.csv", **_SERIES, columns=("c", "a", "d", "b")), (_ROWS,)
+        ),
         "without network": Reading(one_file("d.csv"), _loads("series", "d.csv"), (_ROWS,)),
         "shares": Reading(named("d/train.csv", "d/test.csv"), _loads("series", "d", **_SERIES), (_ROWS, _ROWS)),
     },
@@ -410,6 +413,9 @@ def _prediction_files() -> dict[str, Reading]:
             (_npy(_X), _npy(np.ones((4, 2), np.float32))),
         ),
         "csv": Reading(one_file("d.csv"), _reads("d.csv", series), (_ROWS,)),
+        "csv by name": Reading(
+            one_file("d.csv"), _reads("d.csv", series.replace(columns=("d", "b", "a", "c"))), (_ROWS,)
+        ),
         "tsv": Reading(one_file("d.tsv"), _reads("d.tsv", InputSpec("x", (1, "T"))), (_TABS,)),
         "sentences": Reading(one_file("d.txt"), _reads("d.txt", words), (_SENTENCES,)),
         "pairs": Reading(one_file("d.tsv"), _reads("d.tsv", words, words.replace(name="z")), (b"a b\tc\nd\te f\n",)),
