@@ -298,11 +298,8 @@ def check(
     >>> network.ok, network.diagnostics[0].code, network.diagnostics[0].help
     (False, 'E302', 'k=8 is the largest kernel that fits, or pad with p=1')
     """
-    call = 'cnnc.check("input 1x8x8; conv 4 k=3")'
-    if not isinstance(text, str) or not isinstance(name, str):
-        what, value = ("text", text) if not isinstance(text, str) else ("name", name)
-        reads = "; cnnc.load(path) reads a file" if isinstance(text, Path) else ""
-        raise TypeError(f"cnnc.check: {what} is {_kind(value)}; expected a string, as in {call}{reads}")
+    _require_strings(text, name)
+    _require_kinds("cnnc.check", _CALL, settings, at=at, includes=includes, preferred_sizes=preferred_sizes)
     for parameter, given, words, is_right in (
         ("root", root, "a Path or None", root is None or isinstance(root, Path)),
         ("read", read, "a function", callable(read)),
@@ -310,8 +307,7 @@ def check(
         ("try_edits", try_edits, "True or False", isinstance(try_edits, bool)),
     ):
         if not is_right:
-            raise TypeError(f"cnnc.check: {parameter} is {_kind(given)}; expected {words}, as in {call}")
-    _require_kinds("cnnc.check", call, settings, at=at, includes=includes, preferred_sizes=preferred_sizes)
+            raise TypeError(f"cnnc.check: {parameter} is {_kind(given)}; expected {words}, as in {_CALL}")
     source = Source(name, text)
     expressions = _settings(settings)
     at = dict(at or {})
@@ -388,6 +384,17 @@ class _Checked(Record):
         elif not syntax_errors:
             diagnostics += without_train_section(self.settings, self.stem)
         return recipe, without_allowed(self.file, in_source_order(diagnostics, self.included.sources()))
+
+
+_CALL = 'cnnc.check("input 1x8x8; conv 4 k=3")'
+
+
+def _require_strings(text: object, name: object) -> None:
+    """Raises TypeError for a text or name of `check` that is not a string."""
+    for what, value in (("text", text), ("name", name)):
+        if not isinstance(value, str):
+            reads = "; cnnc.load(path) reads a file" if isinstance(value, Path) and what == "text" else ""
+            raise TypeError(f"cnnc.check: {what} is {_kind(value)}; expected a string, as in {_CALL}{reads}")
 
 
 def _kind(value: object) -> str:

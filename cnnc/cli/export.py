@@ -108,19 +108,17 @@ def export(
         return
     if source is None:
         raise CnncError.of("E010", "no run or network given", help="name a run folder, a checkpoint or a network file")
+    of_models = {
+        "--fp16": fp16,
+        "--int8": int8,
+        "--data": data,
+        "--external": external,
+        "--no-pass": no_pass,
+        "--card": card,
+        "--card-file": card_file,
+    }
     if training:
-        given = {
-            "--outputs": outputs,
-            "--fp16": fp16,
-            "--int8": int8,
-            "--data": data,
-            "--target": target,
-            "--external": external,
-            "--no-pass": no_pass,
-            "--card": card,
-            "--card-file": card_file,
-        }
-        _require_no_options_beside("--training", [name for name, value in given.items() if value])
+        _require_no_options_beside("--training", {"--outputs": outputs, "--target": target, **of_models})
         export_training(
             source,
             out or default_output(source).with_suffix(".step.onnx"),
@@ -135,17 +133,7 @@ def export(
         return
     output_names = [name.strip() for name in ",".join(outputs or []).split(",") if name.strip()]
     if target is Target.torch:
-        given = {
-            "--opset": opset != DEFAULT_OPSET,
-            "--fp16": fp16,
-            "--int8": int8,
-            "--data": data,
-            "--external": external,
-            "--no-pass": no_pass,
-            "--card": card,
-            "--card-file": card_file,
-        }
-        _require_no_options_beside("--target torch", [name for name, value in given.items() if value])
+        _require_no_options_beside("--target torch", {"--opset": opset != DEFAULT_OPSET, **of_models})
         export_torch(
             source,
             out or default_output(source, ".py"),
@@ -161,12 +149,8 @@ def export(
     options = _options(opset, no_pass or [], fp16, int8, external, target)
     sizes = parse_sizes(at)
     out = out or default_output(source)
-    targets = [Output(out, "-o", "onnx")]
-    if card_file is not None or card:
-        targets.append(Output(card_file or out.with_suffix(".md"), "--card-file", "card"))
-    require_outputs([source], targets, force)
-    if is_stdout(out) and (json or len(targets) > 1):
-        raise CnncError.of("E010", f"{out} takes the model alone", help="name a file with -o for --json and --card")
+    card_file = card_file or (out.with_suffix(".md") if card else None)
+    _require_outputs(source, out, card_file, force, json)
     if source.suffix == ".cnn":
         exported = export_file(source, out, settings or [], sizes, options, output_names, data)
     else:
@@ -178,16 +162,26 @@ def export(
     unnamed = ", ".join(f"{symbol}={size}" for symbol, size in exported.sizes.items() if symbol not in sizes)
     if unnamed:
         print_status(f"--at fixes all sizes of the model, also {unnamed}")
-    if len(targets) > 1:
-        path = targets[1].path
-        _write_card(exported, path)
-        print_status(f"wrote {path}") if json else print_result(f"wrote {path}")
+    if card_file is not None:
+        _write_card(exported, card_file)
+        print_status(f"wrote {card_file}") if json else print_result(f"wrote {card_file}")
 
 
-def _require_no_options_beside(option: str, given: list[str]) -> None:
-    """Raises CnncError E010 for the first option that another kind of export does not have."""
-    if given:
-        raise CnncError.of("E010", f"{option} and {given[0]} exclude each other", help=f"leave {given[0]} out")
+def _require_no_options_beside(option: str, others: Mapping[str, object]) -> None:
+    """Raises CnncError E010 for the first option with a value that this kind of export does not have."""
+    given = next((name for name, value in others.items() if value), None)
+    if given is not None:
+        raise CnncError.of("E010", f"{option} and {given} exclude each other", help=f"leave {given} out")
+
+
+def _require_outputs(source: Path, out: Path, card_file: Path | None, force: bool, json: bool) -> None:
+    """Raises CnncError for a model or card that would replace what is not meant, or share standard output."""
+    targets = [Output(out, "-o", "onnx")]
+    if card_file is not None:
+        targets.append(Output(card_file, "--card-file", "card"))
+    require_outputs([source], targets, force)
+    if is_stdout(out) and (json or card_file is not None):
+        raise CnncError.of("E010", f"{out} takes the model alone", help="name a file with -o for --json and --card")
 
 
 def default_output(source: Path, suffix: str = ".onnx") -> Path:
