@@ -58,14 +58,14 @@ def cross_entropy(loss: CrossEntropy, scores: Tensor, target: Tensor) -> Tensor:
     counts = target != ignored
     if weights is None:
         return total / counts.sum().clamp(min=1)
-    return total / (weights[target * counts] * counts).sum().clamp(min=_least(scores))
+    return total / _divisor((weights[target * counts] * counts).sum())
 
 
 def _cross_entropy_of_shares(loss: CrossEntropy, scores: Tensor, shares: Tensor, weights: Tensor | None) -> Tensor:
     """−Σ w·t·log softmax(scores) for shares t of the classes, divided by Σ w·t."""
     by_class = scores.new_ones(1) if weights is None else weights
     by_class = _by_channel(by_class, scores)
-    total = (shares * by_class).sum().clamp(min=_least(scores))
+    total = _divisor((shares * by_class).sum())
     target = (1 - loss.smoothing) * shares + loss.smoothing / scores.shape[1] * shares.sum(1, keepdim=True)
     return -(target * by_class * F.log_softmax(scores, 1)).sum() / total
 
@@ -74,12 +74,12 @@ def _cross_entropy_of_shares(loss: CrossEntropy, scores: Tensor, shares: Tensor,
 def focal(loss: Focal, scores: Tensor, target: Tensor) -> Tensor:
     """−Σ α·t·(1 − p)^γ·log p for shares t of the classes (Lin et al. 2017, equation 5), divided by Σ t."""
     logs = F.log_softmax(scores, 1)
-    q = (-torch.expm1(logs)).clamp(min=_least(scores))
+    q = (-torch.expm1(logs)).clamp(min=torch.finfo(scores.dtype).tiny)
     losses = -(q**loss.gamma) * logs
     if loss.alpha is not None:
         losses = losses * _by_channel(_numbers(loss.alpha, scores), scores)
     if target.is_floating_point():
-        return (losses * target).sum() / target.sum().clamp(min=_least(scores))
+        return (losses * target).sum() / _divisor(target.sum())
     if loss.ignore is None:
         return losses.gather(1, target.unsqueeze(1)).mean()
     counts = target != loss.ignore
@@ -87,10 +87,9 @@ def focal(loss: Focal, scores: Tensor, target: Tensor) -> Tensor:
     return (of_labels * counts).sum() / counts.sum().clamp(min=1)
 
 
-def _least(scores: Tensor) -> float:
-    """What a sum is divided by where no label of a batch counts."""
-    least: float = torch.finfo(scores.dtype).tiny
-    return least
+def _divisor(total: Tensor) -> Tensor:
+    """The total, or 1 where no label of a batch counts."""
+    return torch.where(total == 0, 1, total)
 
 
 def _numbers(weights: Balance, scores: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def _cross_entropy(loss: CrossEntropy, scores: Array, target: Array) -> LossValu
     flat = scores.reshape(-1, scores.shape[-1])
     shares = _class_shares(target, flat, loss.ignore)
     weights = np.ones(flat.shape[1], flat.dtype) if loss.weights is None else _numbers(loss.weights, flat.dtype)
-    total = _divisor((shares * weights).sum(dtype=np.float64))
+    total = divisor((shares * weights).sum(dtype=np.float64))
     if loss.smoothing:
         spread = loss.smoothing / flat.shape[1] * shares.sum(-1, keepdims=True)
         shares = (1 - loss.smoothing) * shares + spread
@@ -91,7 +91,7 @@ def _focal(loss: Focal, scores: Array, target: Array) -> LossValue:
     """
     flat = scores.reshape(-1, scores.shape[-1])
     shares = _class_shares(target, flat, loss.ignore)
-    total = _divisor(shares.sum(dtype=np.float64))
+    total = divisor(shares.sum(dtype=np.float64))
     if loss.alpha is not None:
         shares = shares * _numbers(loss.alpha, flat.dtype)
     logs = _log_softmax(flat)
@@ -115,8 +115,11 @@ def _class_shares(target: Array, scores: Array, ignore: int | None) -> Array:
     return shares
 
 
-def _divisor(total: float) -> float:
-    """The total, or 1 where no label of a batch counts: it then costs nothing."""
+def divisor(total: float) -> float:
+    """What a sum over labels is divided by: how much they count, or 1 where none does.
+
+    Such a sum is then 0, except with smoothing: labels of a class with the weight 0 still spread to the other classes.
+    """
     return float(total) or 1.0
 
 

@@ -64,6 +64,21 @@ def test_a_batch_without_labels_that_count_costs_nothing() -> None:
     assert not scores.grad.any()
 
 
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_a_batch_of_a_class_with_the_weight_0_costs_what_it_does_in_numpy(smoothing: float, kind: str) -> None:
+    loss = CrossEntropy.make(weights=(1, 0, 5), smoothing=smoothing)
+    scores, labels = np.random.default_rng(5).normal(size=(4, 3)), np.ones(4, np.int64)
+    target = labels if kind == "labels" else np.eye(3)[labels]
+    expected = compute_loss(loss, scores, target)
+    tensor = torch.tensor(scores, requires_grad=True)
+    value = LOSSES[CrossEntropy](loss, tensor, torch.tensor(target))
+    value.backward()
+    assert value.item() == pytest.approx(expected.value, rel=1e-9)
+    assert (value.item() > 0) == (smoothing > 0)
+    np.testing.assert_allclose(tensor.grad.numpy(), expected.gradient, rtol=1e-9, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     "loss", [row for row in CASES if row.compares_with == "labels" and row.ignored_label is None], ids=repr
 )

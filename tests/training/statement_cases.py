@@ -138,6 +138,7 @@ LOSSES: list[Loss] = [
     CrossEntropy.make(smoothing=0.3, ignore=0),
     CrossEntropy.make(weights=(1, 5, 0.5, 0)),
     CrossEntropy.make(weights=(1, 5, 0.5, 2), smoothing=0.1, ignore=2),
+    CrossEntropy.make(weights=(1, 0, 0.5, 2), smoothing=0.1),
     Focal.make(),
     Focal.make(gamma=0.5, alpha=(1, 5, 0.5, 2)),
     Focal.make(gamma=3, ignore=0),

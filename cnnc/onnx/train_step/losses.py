@@ -71,7 +71,7 @@ def cross_entropy_of_shares(e: StepEmitter, loss: CrossEntropy, scores: str, sha
     its gradient is softmax(scores)·Σ w·t − w·t."""
     assert e.node is not None
     weights = _by_channel(e, loss.weights) if loss.weights is not None else e.number(1)
-    total = e.new("Max", e.reduce("Sum", e.new("Mul", shares, weights), _all_axes(e)), e.number(_LEAST))
+    total = _divisor(e, e.reduce("Sum", e.new("Mul", shares, weights), _all_axes(e)))
     if loss.smoothing:
         spread = e.new(
             "Mul", e.reduce("Sum", shares, [1], keepdims=True), e.number(loss.smoothing / e.node.type.channels)
@@ -92,7 +92,7 @@ def _focal(e: StepEmitter, loss: Focal, scores: str, labels: str) -> LossTensors
 def focal_of_shares(e: StepEmitter, loss: Focal, scores: str, shares: str) -> LossTensors:
     """−Σ α·t·q^γ·log p with q = 1 − p (Lin et al. 2017, equation 5), for shares t of the classes as in `cross_entropy_of_shares`,
     divided by Σ t."""
-    total = e.new("Max", e.reduce("Sum", shares, _all_axes(e)), e.number(_LEAST))
+    total = _divisor(e, e.reduce("Sum", shares, _all_axes(e)))
     if loss.alpha is not None:
         shares = e.new("Mul", shares, _by_channel(e, loss.alpha))
     logs = e.new("LogSoftmax", scores, axis=1)
@@ -118,7 +118,9 @@ def _class_shares(e: StepEmitter, labels: str, ignore: int | None) -> str:
     return e.new("Mul", shares, e.new("Unsqueeze", e.new("Cast", counts, to=TensorProto.FLOAT), e.sizes(1)))
 
 
-_LEAST = float(np.finfo(np.float32).tiny)  # what a sum is divided by where no label of a batch counts
+def _divisor(e: StepEmitter, total: str) -> str:
+    """The total, or 1 where no label of a batch counts."""
+    return e.new("Where", e.new("Equal", total, e.number(0)), e.number(1), total)
 
 
 def _minus_expm1(e: StepEmitter, logs: str, p: str) -> str:
@@ -126,7 +128,7 @@ def _minus_expm1(e: StepEmitter, logs: str, p: str) -> str:
     cubic = e.new("Add", e.new("Mul", logs, e.number(1 / 6)), e.number(0.5))
     series = e.new("Mul", e.new("Neg", logs), e.new("Add", e.new("Mul", logs, cubic), e.number(1)))
     q = e.new("Where", e.new("Greater", logs, e.number(-0.01)), series, e.new("Sub", e.number(1), p))
-    return e.new("Max", q, e.number(_LEAST))
+    return e.new("Max", q, e.number(float(np.finfo(np.float32).tiny)))
 
 
 def _all_axes(e: StepEmitter) -> list[int]:

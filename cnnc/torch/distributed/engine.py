@@ -37,7 +37,7 @@ from cnnc.torch.layers import Statistics
 from cnnc.torch.losses import BatchResult
 from cnnc.torch.masks import mask_shape
 from cnnc.torch.module import GraphModule
-from cnnc.training.losses import averaged_count
+from cnnc.training.losses import averaged_count, divisor
 from cnnc.training.objective import Objective, feeds_of
 from cnnc.training.ranks import ALONE, Ranks
 from cnnc.training.run import Run, StepBatch, StepResult
@@ -116,7 +116,7 @@ class SplitEngine(TorchEngine):
         for own in map(slice, ends, ends[1:]):
             targets = [column[own] for column in batch.targets]
             counts = counts_of_losses(run.objective, targets, own.stop - own.start)
-            shares = [count / whole if whole else 0.0 for count, whole in zip(counts, averaged, strict=True)]
+            shares = [divisor(count) / divisor(whole) for count, whole in zip(counts, averaged, strict=True)]
             own_feeds, own_kept = ({k: v[own] for k, v in named.items()} for named in (feeds, kept))
             self._normalizer.counts_share = has_share = own.stop > own.start
             if not has_share:  # the other processes need this one to sum gradients and to normalize

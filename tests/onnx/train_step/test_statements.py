@@ -20,7 +20,7 @@ from cnnc.onnx.train_step.losses import LOSSES_OF_SHARES
 from cnnc.onnx.train_step.metrics import METRICS as STEP_METRICS
 from cnnc.onnx.train_step.optimizers import UPDATES, WeightState, clip_gradients
 from cnnc.onnx.train_step.step_emitter import StepEmitter
-from cnnc.recipe.losses import Loss
+from cnnc.recipe.losses import CrossEntropy, Loss
 from cnnc.recipe.optimizers import Optimizer
 from cnnc.reference.layout import to_channels_last
 from cnnc.training.losses import compute_loss
@@ -118,6 +118,22 @@ def test_ignored_labels_outside_the_classes_count_nothing(loss: Loss, count: int
     expected = compute_loss(loss, to_channels_last(scores).astype(np.float64), labels)
     np.testing.assert_allclose(found["value"], expected.value, rtol=1e-6)
     np.testing.assert_allclose(to_channels_last(found["gradient"]), expected.gradient, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_a_batch_of_a_class_with_the_weight_0_costs_its_smoothing(smoothing: float) -> None:
+    loss = CrossEntropy.make(weights=(1, 0, 5), smoothing=smoothing)
+    labels = np.ones(4, np.int64)
+    scores = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+    e = emitter_at((3,))
+    e.add_input("outputs", ("N", 3))
+    e.add_input("target", ("N",), TensorProto.INT64)
+    tensors = STEP_LOSSES[CrossEntropy](e, loss, "outputs", "target")
+    results = {"value": (tensors.value, TensorProto.FLOAT), "gradient": (tensors.gradient, TensorProto.FLOAT)}
+    found = computed(e, {"outputs": scores, "target": labels}, results)
+    expected = compute_loss(loss, scores.astype(np.float64), labels)
+    np.testing.assert_allclose(found["value"], expected.value, rtol=1e-6)
+    np.testing.assert_allclose(found["gradient"], expected.gradient, rtol=1e-6, atol=1e-8)
 
 
 STEPS = 12
