@@ -22,14 +22,21 @@ def pad(x: Tensor, padding: Padding, value: float = 0.0) -> Tensor:
     """The input with borders of `value`; negative numbers crop."""
     if not any(begin or end for begin, end in padding):
         return x
-    return F.pad(x, [size for sides in reversed(padding) for size in sides], value=value)
+    return F.pad(
+        x, [size for sides in reversed(padding) for size in sides], value=value
+    )
 
 
 # --- spectrograms ----------------------------------------------------------------------------------------------------
 
 
 def spectrogram(
-    x: Tensor, transform: Tensor, mel: Tensor | None, hop: int, padding: Padding, eps: float | None
+    x: Tensor,
+    transform: Tensor,
+    mel: Tensor | None,
+    hop: int,
+    padding: Padding,
+    eps: float | None,
 ) -> Tensor:
     """The power |X|² (N, C, bins, frames) of a waveform (N, C, T), or of mel bands; with an eps ln(power + eps).
 
@@ -37,7 +44,8 @@ def spectrogram(
     precision of the transform, also within autocast: in 16 bits the loudest tone would drown all that is 50 dB softer.
     """
     with torch.autocast(x.device.type, enabled=False):
-        frames = pad(x.to(transform.dtype), padding).unfold(-1, transform.shape[1], hop)  # (N, C, M, window)
+        padded = pad(x.to(transform.dtype), padding)
+        frames = padded.unfold(-1, transform.shape[1], hop)  # (N, C, M, window)
         cosines, sines = (frames @ transform.T).chunk(2, -1)
         power = cosines.square() + sines.square()
         if mel is not None:
@@ -60,7 +68,9 @@ def conv(
     """A convolution whose padding may differ between the two ends of an axis."""
     convolve = (F.conv1d, F.conv2d, F.conv3d)[len(stride) - 1]
     if all(begin == end for begin, end in padding):
-        return convolve(x, weight, bias, stride, [begin for begin, _ in padding], dilation, groups)
+        return convolve(
+            x, weight, bias, stride, [begin for begin, _ in padding], dilation, groups
+        )
     return convolve(pad(x, padding), weight, bias, stride, 0, dilation, groups)
 
 
@@ -75,12 +85,22 @@ def conv_transpose(
     groups: int,
 ) -> Tensor:
     """A transposed convolution; `padding` is removed from the output, and `output_padding` added at the end of it."""
-    convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(stride) - 1]
+    convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[
+        len(stride) - 1
+    ]
     if all(begin == end for begin, end in padding):
         removed = [begin for begin, _ in padding]
-        return convolve(x, weight, bias, stride, removed, output_padding, groups, dilation)
+        return convolve(
+            x, weight, bias, stride, removed, output_padding, groups, dilation
+        )
     whole = convolve(x, weight, None, stride, 0, 0, groups, dilation)
-    y = pad(whole, [(-begin, extra - end) for (begin, end), extra in zip(padding, output_padding, strict=True)])
+    y = pad(
+        whole,
+        [
+            (-begin, extra - end)
+            for (begin, end), extra in zip(padding, output_padding, strict=True)
+        ],
+    )
     return y if bias is None else y + channelwise(bias, y)
 
 
@@ -99,21 +119,31 @@ def local(
 ) -> Tensor:
     """An unshared convolution: the weight (*out, O, C, *kernel) has a kernel for each position, the bias is (O, *out)."""
     rank = len(stride)
-    out, outputs, kernel = weight.shape[:rank], weight.shape[rank], weight.shape[rank + 2 :]
+    out, outputs, kernel = (
+        weight.shape[:rank],
+        weight.shape[rank],
+        weight.shape[rank + 2 :],
+    )
     windows = pad(x, padding)  # (N, C, *spatial), then (N, C, *out, *kernel)
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
         windows = windows.unfold(2 + axis, d * (k - 1) + 1, s)[..., ::d]
     spatial, taps = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
-    patches = windows.permute(*spatial, 0, 1, *taps).reshape(out.numel(), x.shape[0], -1)  # (P, N, C·kernel)
+    patches = windows.permute(*spatial, 0, 1, *taps)
+    patches = patches.reshape(out.numel(), x.shape[0], -1)  # (P, N, C·kernel)
     kernels = weight.reshape(out.numel(), outputs, -1)  # (P, O, C·kernel)
-    y = torch.bmm(patches, kernels.transpose(1, 2)).permute(1, 2, 0).reshape(x.shape[0], outputs, *out)
+    y = (
+        torch.bmm(patches, kernels.transpose(1, 2))
+        .permute(1, 2, 0)
+        .reshape(x.shape[0], outputs, *out)
+    )
     return y if bias is None else y + bias
 
 
 def bilinear(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """aᵀ·M·b for each matrix M of a weight (O, A, B); a and b are flattened."""
     a, b = a.flatten(1), b.flatten(1)
-    right = (b @ weight.reshape(-1, b.shape[1]).T).reshape(b.shape[0], -1, a.shape[1])  # (N, O, A)
+    right = b @ weight.reshape(-1, b.shape[1]).T
+    right = right.reshape(b.shape[0], -1, a.shape[1])  # (N, O, A)
     return torch.bmm(right, a.unsqueeze(2)).squeeze(2)
 
 
@@ -121,29 +151,49 @@ def bilinear(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 def max_pool(
-    x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], padding: Padding
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    padding: Padding,
 ) -> Tensor:
     """The maximum of each window; of equal ones the first gets the gradient."""
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
-    if all(begin == end and 2 * begin <= k for (begin, end), k in zip(padding, kernel, strict=True)):
+    if all(
+        begin == end and 2 * begin <= k
+        for (begin, end), k in zip(padding, kernel, strict=True)
+    ):
         return pool(x, kernel, stride, [begin for begin, _ in padding], dilation)
     return pool(pad(x, padding, -torch.inf), kernel, stride, 0, dilation)
 
 
 def weighted_pool(
-    x: Tensor, stride: Sequence[int], dilation: Sequence[int], padding: Padding, weights: Sequence[Tensor]
+    x: Tensor,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    padding: Padding,
+    weights: Sequence[Tensor],
 ) -> Tensor:
     """A weighted sum over each window; the weights (out, kernel) of each axis, one row per position, are multiplied."""
     y = pad(x, padding)
     for axis, (s, d, weight) in enumerate(zip(stride, dilation, weights, strict=True)):
         before, after = (slice(None),) * (2 + axis), (1,) * (len(stride) - axis - 1)
         reach = s * (weight.shape[0] - 1) + 1
-        taps = [y[(*before, slice(d * t, d * t + reach, s))] for t in range(weight.shape[1])]
-        y = sum_of([tap * weight[:, t].reshape(-1, *after) for t, tap in enumerate(taps)])
+        taps = [
+            y[(*before, slice(d * t, d * t + reach, s))] for t in range(weight.shape[1])
+        ]
+        y = sum_of(
+            [tap * weight[:, t].reshape(-1, *after) for t, tap in enumerate(taps)]
+        )
     return y
 
 
-def window_sums(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
+def window_sums(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
     """The sum of each window of a padded input."""
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
         before = (slice(None),) * (2 + axis)
@@ -185,13 +235,22 @@ def lp_pool(
     return (largest * total.masked_fill(empty, 1) ** (1 / order)).masked_fill(empty, 0)
 
 
-def window_taps(x: Tensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> list[Tensor]:
+def window_taps(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> list[Tensor]:
     """For each element of the kernel what it reads in a padded input: one element for each window."""
     taps = [x]
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
         before = (slice(None),) * (2 + axis)
         reach = x.shape[2 + axis] - d * (k - 1)
-        taps = [tap[(*before, slice(d * t, d * t + reach, s))] for tap in taps for t in range(k)]
+        taps = [
+            tap[(*before, slice(d * t, d * t + reach, s))]
+            for tap in taps
+            for t in range(k)
+        ]
     return taps
 
 
@@ -243,7 +302,12 @@ def upsample(x: Tensor, factors: Sequence[int], linear: bool) -> Tensor:
     size = [m * n for m, n in zip(x.shape[2:], factors, strict=True)]
     if not linear:
         return F.interpolate(x, size, mode="nearest-exact")
-    return F.interpolate(x, size, mode=("linear", "bilinear", "trilinear")[len(size) - 1], align_corners=False)
+    return F.interpolate(
+        x,
+        size,
+        mode=("linear", "bilinear", "trilinear")[len(size) - 1],
+        align_corners=False,
+    )
 
 
 # --- dropping, normalization, activation, merging, rearranging ------------------------------------------------------------
@@ -259,7 +323,9 @@ def drop_samples(x: Tensor, p: float) -> Tensor:
     return x * F.dropout(x.new_ones(x.shape[0], *(1,) * (x.dim() - 1)), p)
 
 
-def batch_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def batch_norm(
+    x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """The input normalized over the batch, and the mean and the variance of each channel, divided by the number of elements.
 
     torch.nn.BatchNorm2d keeps a running variance that is divided by this number less one; ONNX and cnnc do not.
@@ -267,7 +333,9 @@ def batch_norm(x: Tensor, scale: Tensor | None, shift: Tensor | None, eps: float
     channels, count = x.shape[1], x.numel() // x.shape[1]
     dtype = torch.promote_types(x.dtype, torch.float32)
     mean, var = (torch.zeros(channels, dtype=dtype, device=x.device) for _ in range(2))
-    y = torch.batch_norm(x, scale, shift, mean, var, True, 1.0, eps, torch.backends.cudnn.enabled)
+    y = torch.batch_norm(
+        x, scale, shift, mean, var, True, 1.0, eps, torch.backends.cudnn.enabled
+    )
     return y, mean, var * ((count - 1) / count) if count > 1 else torch.zeros_like(var)
 
 
@@ -281,7 +349,9 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (x - channelwise(mean, x)) / channelwise(std, x)
 
 
-def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, bias: float) -> Tensor:
+def local_response_norm(
+    x: Tensor, size: int, alpha: float, beta: float, bias: float
+) -> Tensor:
     """x/(bias + alpha/size·Σ x²)^beta over (size - 1)//2 channels before and size//2 after (ONNX LRN)."""
     squares = (x * x).reshape(x.shape[0], 1, x.shape[1], -1)
     padded = F.pad(squares, [0, 0, (size - 1) // 2, size // 2])
@@ -322,24 +392,32 @@ def maximum_of(tensors: Sequence[Tensor]) -> Tensor:
 
 def crop(x: Tensor, begins: Sequence[int], sizes: Sequence[int]) -> Tensor:
     """The part of each axis that begins at an element and has a size."""
-    parts = (slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+    parts = (
+        slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True)
+    )
     return x[(slice(None), slice(None), *parts)]
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """Channels (groups, C/groups) as (C/groups, groups)."""
-    return x.reshape(x.shape[0], groups, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    return (
+        x.reshape(x.shape[0], groups, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    )
 
 
 def depth_to_space(x: Tensor, n: int) -> Tensor:
     """Channels (n, n, C) as blocks of n x n elements (ONNX DepthToSpace, mode DCR)."""
     count, channels, height, width = x.shape
-    blocks = x.reshape(count, n, n, channels // n**2, height, width).permute(0, 3, 4, 1, 5, 2)
+    blocks = x.reshape(count, n, n, channels // n**2, height, width).permute(
+        0, 3, 4, 1, 5, 2
+    )
     return blocks.reshape(count, channels // n**2, height * n, width * n)
 
 
 def space_to_depth(x: Tensor, n: int) -> Tensor:
     """Blocks of n x n elements as channels (n, n, C) (ONNX SpaceToDepth)."""
     count, channels, height, width = x.shape
-    blocks = x.reshape(count, channels, height // n, n, width // n, n).permute(0, 3, 5, 1, 2, 4)
+    blocks = x.reshape(count, channels, height // n, n, width // n, n).permute(
+        0, 3, 5, 1, 2, 4
+    )
     return blocks.reshape(count, channels * n**2, height // n, width // n)

@@ -32,8 +32,12 @@ class LocallyConnected(nn.Module):  # type: ignore[misc]
         rank = len(positions)
         self.stride = (stride,) * rank if isinstance(stride, int) else stride
         self.dilation = (dilation,) * rank if isinstance(dilation, int) else dilation
-        self.weight = nn.Parameter(torch.empty(*positions, out_channels, in_channels, *kernel_size))
-        self.bias = nn.Parameter(torch.zeros(out_channels, *positions)) if bias else None
+        self.weight = nn.Parameter(
+            torch.empty(*positions, out_channels, in_channels, *kernel_size)
+        )
+        self.bias = (
+            nn.Parameter(torch.zeros(out_channels, *positions)) if bias else None
+        )
         fan_in = self.weight[(0,) * (rank + 1)].numel()
         nn.init.uniform_(self.weight, -(fan_in**-0.5), fan_in**-0.5)
 
@@ -57,28 +61,41 @@ class FixedFilter(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.channels, self.stride, self.padding = channels, stride, padding
         window = torch.tensor(kernel, dtype=torch.get_default_dtype())
-        self.register_buffer("kernel", window.expand(channels, 1, *window.shape), persistent=False)
+        self.register_buffer(
+            "kernel", window.expand(channels, 1, *window.shape), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         convolve = (F.conv1d, F.conv2d, F.conv3d)[x.dim() - 3]
-        return convolve(x, self.kernel, None, self.stride, self.padding, groups=self.channels)
+        return convolve(
+            x, self.kernel, None, self.stride, self.padding, groups=self.channels
+        )
 
 
-def mel_bands(mels: int, fft: int, rate: float, low: float, high: float, scale: str) -> Tensor:
+def mel_bands(
+    mels: int, fft: int, rate: float, low: float, high: float, scale: str
+) -> Tensor:
     """The weights (mels, fft // 2 + 1) of triangular bands on the mel scale: htk with the height 1, slaney with the area 1."""
     ends = torch.tensor([low, high], dtype=torch.float64)
     if scale == "htk":
         first, last = (2595 * torch.log10(1 + ends / 700)).tolist()
-        edges = 700 * (10 ** (torch.linspace(first, last, mels + 2, dtype=torch.float64) / 2595) - 1)
+        edges = 700 * (
+            10 ** (torch.linspace(first, last, mels + 2, dtype=torch.float64) / 2595)
+            - 1
+        )
     else:
         step = 0.06875177742094912  # ln(6.4) / 27
         knee = torch.log(ends.clamp(min=1000) / 1000) / step
         first, last = torch.where(ends < 1000, ends * 3 / 200, 15 + knee).tolist()
         mel = torch.linspace(first, last, mels + 2, dtype=torch.float64)
-        edges = torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp(step * (mel - 15)))
+        edges = torch.where(
+            mel < 15, mel * 200 / 3, 1000 * torch.exp(step * (mel - 15))
+        )
     hertz = torch.arange(fft // 2 + 1, dtype=torch.float64) * rate / fft
     left, centre, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    bands = torch.minimum((hertz - left) / (centre - left), (right - hertz) / (right - centre)).clamp(min=0)
+    bands = torch.minimum(
+        (hertz - left) / (centre - left), (right - hertz) / (right - centre)
+    ).clamp(min=0)
     return bands if scale == "htk" else bands * 2 / (right - left)
 
 
@@ -106,15 +123,30 @@ class FixedSpectrogram(nn.Module):  # type: ignore[misc]
         length = fft or window
         n = torch.arange(window, dtype=torch.float64)
         hann = 0.5 - 0.5 * torch.cos(2 * torch.pi * n / window)
-        angle = 2 * torch.pi / length * (torch.arange(length // 2 + 1, dtype=torch.float64)[:, None] * n % length)
+        angle = (
+            2
+            * torch.pi
+            / length
+            * (torch.arange(length // 2 + 1, dtype=torch.float64)[:, None] * n % length)
+        )
         transform = torch.cat([torch.cos(angle) * hann, torch.sin(angle) * hann])
-        self.register_buffer("transform", transform.to(torch.get_default_dtype()), persistent=False)
-        bands = mel_bands(mels, length, rate, low, rate / 2 if high is None else high, scale) if mels else None
+        self.register_buffer(
+            "transform", transform.to(torch.get_default_dtype()), persistent=False
+        )
+        bands = (
+            mel_bands(
+                mels, length, rate, low, rate / 2 if high is None else high, scale
+            )
+            if mels
+            else None
+        )
         mel = None if bands is None else bands.to(torch.get_default_dtype())
         self.register_buffer("mel", mel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return spectrogram(x, self.transform, self.mel, self.hop, (self.padding,), self.eps)
+        return spectrogram(
+            x, self.transform, self.mel, self.hop, (self.padding,), self.eps
+        )
 
 
 class ScaleShift(nn.Module):  # type: ignore[misc]
@@ -154,7 +186,9 @@ class StochasticDepth(nn.Module):  # type: ignore[misc]
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = F.dropout(x.new_ones(x.shape[0], *(1,) * (x.dim() - 1)), self.p, self.training)
+        kept = F.dropout(
+            x.new_ones(x.shape[0], *(1,) * (x.dim() - 1)), self.p, self.training
+        )
         return x * kept
 
 
@@ -214,8 +248,19 @@ def mean_pool(
     for axis, taps in enumerate(logarithms):
         (begin, end), (before, after) = padding[axis], counted[axis]
         size, reach = x.shape[2 + axis], dilation[axis] * (len(taps) - 1)
-        starts = torch.arange(0, size + begin + end - reach, stride[axis], device=x.device)
-        positions = starts[:, None] + dilation[axis] * torch.arange(len(taps), device=x.device) - begin
+        starts = torch.arange(
+            0, size + begin + end - reach, stride[axis], device=x.device
+        )
+        positions = (
+            starts[:, None]
+            + dilation[axis] * torch.arange(len(taps), device=x.device)
+            - begin
+        )
         outside = (positions < -before) | (positions >= size + after)
-        shares.append(x.new_tensor(taps).expand(positions.shape).masked_fill(outside, -torch.inf).softmax(1))
+        shares.append(
+            x.new_tensor(taps)
+            .expand(positions.shape)
+            .masked_fill(outside, -torch.inf)
+            .softmax(1)
+        )
     return weighted_pool(x, stride, dilation, padding, shares)

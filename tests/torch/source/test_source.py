@@ -49,6 +49,17 @@ def test_golden(name: str, request: pytest.FixtureRequest) -> None:
     assert text == path.read_text(encoding="utf-8")
 
 
+_IMPORTS = """from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+"""
+
+
 def test_ruff_finds_nothing(tmp_path: Path) -> None:
     """With its default rules, and with those of this project; and it would format nothing otherwise."""
     pytest.importorskip("ruff")
@@ -56,6 +67,7 @@ def test_ruff_finds_nothing(tmp_path: Path) -> None:
         (tmp_path / f"n{number}.py").write_text(write(text).text, encoding="utf-8")
     for path in GOLDEN.glob("*.txt"):
         (tmp_path / path.stem).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "helpers.py").write_text(f"{_IMPORTS}{helper_source(definitions())}\n", encoding="utf-8")
     for options in (["check", "--isolated"], ["check", "--config", str(ROOT / "pyproject.toml")]):
         command = [sys.executable, "-m", "ruff", *options, "--no-cache", str(tmp_path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
