@@ -84,7 +84,7 @@ def _decode(read: _Read, name: str, dimensions: int | None) -> NDArray[np.uint8]
     shape = _shape(read, name, _dimensions(read, name, dimensions))
     expected = math.prod(shape)  # Python integers do not overflow
     sizes = "x".join(f"{size}" for size in shape)
-    if expected > MAX_VALUES:
+    if math.prod(max(1, size) for size in shape) > MAX_VALUES:  # NumPy refuses also an empty array of other huge sizes
         raise _bad_file(name, f"expected at most {MAX_VALUES:,} values, found a header of {sizes}")
     require_memory_limit(expected, name)
     values = _read_at_most(read, expected + 1)

@@ -178,7 +178,7 @@ class _Rows:
             if line.blank_before:
                 self.rows.append(_Row(0))
             wide = _may_break(line) and _too_wide(line, indent)
-            if wide and not _has_bodies_to_break(line):
+            if wide and not (_has_bodies_to_break(line) and not _too_wide(line, indent, break_up=True)):
                 line = _with_one_row_per_list(line)
             self.line(line, indent, break_up=wide)
 
@@ -275,9 +275,10 @@ def _type(part: Token | _Body | None) -> str:
     return part.type if isinstance(part, Token) else ""
 
 
-def _too_wide(line: _Line, indent: int) -> bool:
+def _too_wide(line: _Line, indent: int, break_up: bool = False) -> bool:
+    """Whether a row of a line would be too wide, the contents of bodies of several lines apart."""
     rows = _Rows(outline=True)
-    rows.line(line, indent, break_up=False)
+    rows.line(line, indent, break_up)
     return any(row.width > WIDTH for row in rows.rows)
 
 

@@ -116,9 +116,12 @@ class SplitEngine(TorchEngine):
         for own in map(slice, ends, ends[1:]):
             targets = [column[own] for column in batch.targets]
             counts = counts_of_losses(run.objective, targets, own.stop - own.start)
-            shares = [divisor(count) / divisor(whole) for count, whole in zip(counts, averaged, strict=True)]
             own_feeds, own_kept = ({k: v[own] for k, v in named.items()} for named in (feeds, kept))
             self._normalizer.counts_share = has_share = own.stop > own.start
+            shares = [
+                divisor(count) / divisor(whole) if has_share else 0.0
+                for count, whole in zip(counts, averaged, strict=True)
+            ]
             if not has_share:  # the other processes need this one to sum gradients and to normalize
                 own_feeds, targets, own_kept = _any_example(run, kept)
             with self.gradients_of(is_last=len(results) == len(parts) - 1):
