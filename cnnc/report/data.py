@@ -176,7 +176,7 @@ def _head(survey: Data) -> str:
             f"{_counted(files['resized'], 'image')} to {_shape(survey['inputs'][0])}" if files["resized"] else "",
         ),
         ("converted", "; ".join(f"{text} in {_counted(n, _item(survey))}" for text, n in files["conversions"].items())),
-        ("skipped", "; ".join(_skipped(files["skipped"]))),
+        ("skipped", listed((f"{entry['file']} ({entry['reason']})" for entry in files["skipped"]), _LISTED, "; ")),
         ("not read", listed(files["unread"], _LISTED)),
     ]
     shown = [(key, value) for key, value in rows if value]
@@ -309,12 +309,6 @@ def _normalize_lines(survey: Data) -> list[str]:
     several = len(survey["inputs"]) > 1
     head = "mean and deviation of the training examples, as a layer after the input:"
     return [head, *(f"  {f'{name}: ' if several else ''}{line}" for name, line in lines)]
-
-
-def _skipped(skipped: Sequence[Data]) -> Iterator[str]:
-    yield from (f"{entry['file']} ({entry['reason']})" for entry in skipped[:_LISTED])
-    if len(skipped) > _LISTED:
-        yield f"and {len(skipped) - _LISTED:,} more"
 
 
 def _frequent(counts: Mapping[str, int]) -> str:
