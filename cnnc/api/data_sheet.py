@@ -14,6 +14,7 @@ import numpy as np
 
 from cnnc.api.augmented_examples import AugmentedRow, augmented_rows
 from cnnc.core.arrays import Array
+from cnnc.core.caller import is_command_line
 from cnnc.data.dataset import Column, Split, display_name
 from cnnc.diagnostics import CnncError
 from cnnc.view.drawing import Drawing
@@ -42,7 +43,8 @@ def sheet(opened: OpenedData) -> Drawing:
     training = opened.training
     inputs = training.inputs[0]
     if opened.dataset.vocabulary:
-        raise CnncError.of("E010", "-o draws images and series; these data are sentences", help="leave -o out")
+        sheet, help = ("-o", "leave -o out") if is_command_line() else ("`sheet`", "")
+        raise CnncError.of("E010", f"{sheet} draws images and series; these data are sentences", help=help)
     rows, left_out = _rows(training, opened.dataset.classes)
     title = f"Training examples of {opened.title}"
     parts = [

@@ -15,6 +15,7 @@ from typing import Literal
 
 from cnnc.api.arguments import checked
 from cnnc.api.draw.options import DrawOptions, Style
+from cnnc.api.python_words import note_words
 from cnnc.core.files import write_atomic
 from cnnc.diagnostics import CnncError
 from cnnc.network import Network
@@ -113,6 +114,7 @@ def draw(
         activations=activations,
         settings=tuple(settings),
         network=network if isinstance(network, Network) else None,
+        words=note_words(),
     )
     if is_given and settings:
         help = "give them to cnnc.load or cnnc.check"

@@ -18,6 +18,7 @@ from cnnc.api.inspect.options import InspectOptions
 from cnnc.api.inspect.report import inspection_report
 from cnnc.api.model import Model
 from cnnc.api.progress import report_of
+from cnnc.api.python_words import note_words
 from cnnc.api.result import Result
 from cnnc.api.subject import is_model, read_subject
 from cnnc.core.files import with_suffix, write_atomic
@@ -146,4 +147,4 @@ def inspect(
         data=as_test(data_source(data)),
         report=report,
     )
-    return Report(inspection_report(options, subject))
+    return Report(inspection_report(options, subject).in_words(note_words()))

@@ -66,6 +66,18 @@ def _write(stream: Any, line: str) -> None:
     stream.flush()
 
 
+def device_lines(run: Run) -> Iterable[str]:
+    """The device or provider that computes, in a line, where the engine has a choice: `running on cuda:0`.
+
+    Of processes that train together, each has a device of its own: `running on cuda in 4 processes`.
+    """
+    provider, processes = run.engine.provider, run.ranks.size
+    if provider and processes > 1:
+        yield f"running on {provider.partition(':')[0]} in {processes} processes"
+    elif provider:
+        yield f"running on {provider}"
+
+
 def _computed_weights(run: Run) -> Iterable[str]:
     """The numbers in place of `balanced`, as a source states them: `loss cross_entropy: weights=balanced is [0.5, 2.5]`."""
     written_recipe = require_recipe(run.network.recipe, run.network.name)
@@ -92,7 +104,7 @@ class TrainingProgress(Callback):
             f"{run.network.name}: {run.graph.total_parameters:,} parameters, {len(run.train):,} training {run.noun}, "
             f"{len(run.validation):,} validation {run.noun}, {_count(run.recipe.epochs, 'epoch')} of {_count(run.steps_per_epoch, 'step')}"
         )
-        for line in _computed_weights(run):
+        for line in (*device_lines(run), *_computed_weights(run)):
             self._report(line)
         p = run.progress
         if p.epoch or p.step:

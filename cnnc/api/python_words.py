@@ -89,7 +89,7 @@ def called(function: Function) -> Iterator[None]:
 
 
 def note_words() -> Callable[[str], str]:
-    """What puts the notes of the function that a program has called into its words."""
+    """What puts notes into the words of the function that a program has called; for a command, they stay as they are."""
     function = _called.get()
     return str if function is None else lambda text: in_python(text, function)
 

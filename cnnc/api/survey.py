@@ -17,6 +17,7 @@ from cnnc.api.arguments import checked
 from cnnc.api.arrays import Data, data_source, reading
 from cnnc.api.opened_data import OpenedData, open_kind, open_network_data
 from cnnc.api.progress import report_of
+from cnnc.api.python_words import note_words
 from cnnc.data import READERS
 from cnnc.data.survey import survey
 from cnnc.diagnostics import CnncError, render
@@ -88,8 +89,10 @@ def data(
     lines: list[str] = []
     report = report_of(progress)
 
+    words = note_words()
+
     def note(line: str) -> None:
-        lines.append(line)
+        lines.append(words(line))
         report(line)
 
     where = data_source(data)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cnnc.cli.demo_examples import DemoExamples
 from cnnc.core.files import real_path
+from cnnc.core.listing import listed
 from cnnc.data.prediction_inputs import InputSpec
 from cnnc.onnx.metadata import PRECISION, Facts
 from cnnc.onnx.run.inspect import read_model
@@ -228,8 +229,7 @@ def _layers_note(session: Session, layers: list[ModelLayer]) -> str:
         return "The operators of the model."
     note = "The layers of the exported model"
     if folded:
-        listed = ", ".join(folded[:5]) + (f" and {len(folded) - 5} more" if len(folded) > 5 else "")
-        note += f"; folded into others, or without effect at inference: {listed}"
+        note += f"; folded into others, or without effect at inference: {listed(folded, 5)}"
     if session.metadata.get(PRECISION) == "int8":
         note += ". The numbers below are those before they are rounded to 8 bits, where a relu also takes effect"
     return f"{note}."

@@ -278,6 +278,7 @@ def _train(run: Run, callback: Callback, options: Sequence[str]) -> RunResult:
 
 def _dry_run(network: Network, weights: Path | None, data: Path | None, engine: Engine, json: bool) -> None:
     """Trains two steps in a temporary folder and prints the time and memory that a run would take."""
+    from cnnc.api.progress import device_lines
     from cnnc.core.limits import human_bytes
     from cnnc.recipe.metrics import decimals
     from cnnc.training.divergence import check_batches
@@ -286,6 +287,8 @@ def _dry_run(network: Network, weights: Path | None, data: Path | None, engine: 
 
     dataset = open_data(network, data, print_status)
     run = start(network, dataset, Path("runs"), engine=engine, initial=_initial(weights))
+    for line in device_lines(run):
+        print_status(line)
     print_diagnostics(tuple(check_batches(run)))
     result = dry_run(run)
     if json:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cnnc.core.intervals import Interval, accuracy_interval, interval_text, wilson
+from cnnc.core.listing import listed
 from cnnc.diagnostics import one_line
 from cnnc.recipe.metrics import format_metric, metric_text
 from cnnc.report.confusion import Matrix, class_scores, mean_scores, most_confused
@@ -136,7 +137,7 @@ def _never_predicted(c: Closing) -> Iterator[NextStep]:
     if names:
         verb = "is" if len(names) == 1 else "are"
         help = predicting(missing, c.training, c.corrected, c.loss)
-        yield NextStep("never predicted", f"{listed(names)} {verb} never predicted", help)
+        yield NextStep("never predicted", f"{joined(names)} {verb} never predicted", help)
 
 
 @rule("imbalance")
@@ -153,7 +154,7 @@ def _few_examples(c: Closing) -> Iterator[NextStep]:
     few = [f"{name} ({count})" for name, count in zip(c.classes, c.training, strict=False) if count < FEW]
     if few:
         help = "add examples" + ("" if c.augmented else ", or make more of them with `augment`")
-        yield NextStep("few training examples", f"fewer than {FEW} training examples of {listed(few)}", help)
+        yield NextStep("few training examples", f"fewer than {FEW} training examples of {joined(few)}", help)
 
 
 @rule("few test examples")
@@ -230,7 +231,7 @@ def _confused(c: Closing) -> Iterator[NextStep]:
         help = "give the network more resolution or more training examples of them"
         if c.interval is not None:
             help = f"look at them with `cnnc inspect {c.source} --mistakes`, and check their labels"
-        yield NextStep("confused", f"predicted wrongly: {listed(texts)}", help)
+        yield NextStep("confused", f"predicted wrongly: {joined(texts)}", help)
 
 
 def never_predicted(confusion: Matrix) -> list[int]:
@@ -269,10 +270,10 @@ def balancing(loss: str) -> str:
     return f"write `loss {loss} {argument}=balanced` or `data ... sampling=balanced`"
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`, at most `_MOST` of them."""
+def joined(names: Sequence[str]) -> str:
+    """`a, b and c`; of more than `_MOST`, the first and how many more there are."""
     if len(names) > _MOST:
-        return f"{', '.join(names[:_MOST])} and {len(names) - _MOST:,} more"
+        return listed(names, _MOST)
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

@@ -19,7 +19,8 @@ _NO_LIMIT = Layout()
 class ClassScore(NamedTuple):
     """Precision (share of the predictions of a class that are right), recall (share of its examples predicted), F1.
 
-    `examples` is the number of examples of the class, `predicted` how often it is predicted.
+    F1 is 2·precision·recall/(precision + recall). `examples` is the number of examples of the class, `predicted` how often
+    it is predicted.
     """
 
     name: str
@@ -29,11 +30,16 @@ class ClassScore(NamedTuple):
     examples: int
     predicted: int
 
+    @property
+    def occurs(self) -> bool:
+        """Whether it is the class of an example or of a prediction."""
+        return bool(self.examples or self.predicted)
 
-def class_scores(matrix: Matrix, names: Sequence[str]) -> list[ClassScore]:
-    """The scores of each class; 0 for a class that has no examples or is never predicted."""
+
+def class_scores(matrix: Matrix, names: Sequence[str] | None = None) -> list[ClassScore]:
+    """The scores of each class, by default with its number as name; 0 for a class without examples or predictions."""
     scores = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(map(str, range(len(matrix))) if names is None else names):
         right, predicted, examples = matrix[i][i], sum(row[i] for row in matrix), sum(matrix[i])
         precision, recall = right / predicted if predicted else 0.0, right / examples if examples else 0.0
         f1 = 2 * right / (predicted + examples) if right else 0.0
@@ -49,9 +55,9 @@ class MeanScores(NamedTuple):
 
 
 def mean_scores(matrix: Matrix) -> MeanScores:
-    """As `metric macro_f1` and `metric balanced_accuracy`; 0 of an empty matrix."""
-    scores = class_scores(matrix, [""] * len(matrix))
-    f1 = [score.f1 for score in scores if score.examples or score.predicted]
+    """What `metric macro_f1` and `metric balanced_accuracy` compute; 0 of an empty matrix."""
+    scores = class_scores(matrix)
+    f1 = [score.f1 for score in scores if score.occurs]
     recall = [score.recall for score in scores if score.examples]
     return MeanScores(sum(f1) / max(1, len(f1)), sum(recall) / max(1, len(recall)))
 

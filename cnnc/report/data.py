@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnc.core.caller import is_command_line
 from cnnc.core.listing import listed
 from cnnc.report.layout import ColumnLayout, Layout, fitted
 
@@ -175,7 +176,7 @@ def _head(survey: Data) -> str:
             f"{_counted(files['resized'], 'image')} to {_shape(survey['inputs'][0])}" if files["resized"] else "",
         ),
         ("converted", "; ".join(f"{text} in {_counted(n, _item(survey))}" for text, n in files["conversions"].items())),
-        ("skipped", "; ".join(_skipped(files["skipped"]))),
+        ("skipped", listed((f"{entry['file']} ({entry['reason']})" for entry in files["skipped"]), _LISTED, "; ")),
         ("not read", listed(files["unread"], _LISTED)),
     ]
     shown = [(key, value) for key, value in rows if value]
@@ -256,8 +257,13 @@ def _class_table(target: Data, shares: Sequence[str], layout: Layout) -> list[st
     ]
     lines = fitted(columns, rows, layout, rule=True)
     if left_out:
-        lines.append(f"{left_out:,} classes in between are left out; --json has all of them")
+        lines.append(f"{left_out:,} classes in between are left out; {_all_facts()} has all of them")
     return lines
+
+
+def _all_facts() -> str:
+    """What has the facts that a text leaves out: an option of `cnnc data`, or a property of the result of `cnnc.data`."""
+    return "--json" if is_command_line() else "`facts`"
 
 
 def _duplicate_lines(survey: Data) -> list[str]:
@@ -265,7 +271,7 @@ def _duplicate_lines(survey: Data) -> list[str]:
     if not groups:
         return []
     lines = [_group_text(group, survey["source"]) for group in groups[:_LISTED]]
-    more = [f"  ... (--json lists {len(groups):,})"] if len(groups) > _LISTED else []
+    more = [f"  ... ({_all_facts()} lists {len(groups):,})"] if len(groups) > _LISTED else []
     return ["equal examples:", *(f"  {line}" for line in lines), *more]
 
 
@@ -277,7 +283,7 @@ def _near_lines(survey: Data) -> list[str]:
         f"{' ~ '.join(_example_name(example, survey['source']) for example in pair['examples'])} ({pair['likeness']:.1%})"
         for pair in near["pairs"][:_LISTED]
     ]
-    more = [f"  ... (--json lists {len(near['pairs']):,})"] if len(near["pairs"]) > _LISTED else []
+    more = [f"  ... ({_all_facts()} lists {len(near['pairs']):,})"] if len(near["pairs"]) > _LISTED else []
     return ["nearly equal images, and how much they correlate:", *(f"  {line}" for line in lines), *more]
 
 
@@ -303,12 +309,6 @@ def _normalize_lines(survey: Data) -> list[str]:
     several = len(survey["inputs"]) > 1
     head = "mean and deviation of the training examples, as a layer after the input:"
     return [head, *(f"  {f'{name}: ' if several else ''}{line}" for name, line in lines)]
-
-
-def _skipped(skipped: Sequence[Data]) -> Iterator[str]:
-    yield from (f"{entry['file']} ({entry['reason']})" for entry in skipped[:_LISTED])
-    if len(skipped) > _LISTED:
-        yield f"and {len(skipped) - _LISTED:,} more"
 
 
 def _frequent(counts: Mapping[str, int]) -> str:

@@ -58,10 +58,10 @@ def diagnostics_html(diagnostics: Sequence[Diagnostic]) -> str:
 
 _COLOURS: Mapping[Role, str] = {
     "error": "#d9534f",
-    "warning": "#b8860b",
+    "warning": "#a3770a",
     "note": "#3d85c6",
     "position": "#3d85c6",
-    "help": "#2a9d8f",
+    "help": "#258b7f",
 }
 _END = "\x02"
 
@@ -87,5 +87,5 @@ def confusion_html(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str
 def _count(count: int, total: int) -> str:
     """A cell of a confusion matrix: blue with its share of the row, readable on light and on dark ground."""
     share = count / total if total else 0.0
-    colour = f";background:rgba(66,133,244,{0.12 + 0.5 * share:.2f})" if count else ""
+    colour = f";background:rgba(66,133,244,{0.1 + 0.46 * share:.2f})" if count else ""
     return f'<td style="{_style(True)}{colour}">{count or "·"}</td>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from cnnc.core.caller import is_command_line
 from cnnc.core.limits import human_bytes
 from cnnc.graph.analysis import ReceptiveField
 from cnnc.report.layout import ColumnLayout, Layout, fitted
@@ -83,7 +84,8 @@ def totals(summary: Summary) -> str:
         f"{summary.name}: {summary.parameters:,} parameters{buffers} ({human_bytes(summary.weight_bytes)} in float32)"
     )
     if summary.macs is None:
-        lines = [f"{head}; MACs and memory depend on the size, set it with --at"]
+        at = "--at" if is_command_line() else "`at`"
+        lines = [f"{head}; MACs and memory depend on the size, set it with {at}"]
     else:
         lines = [f"{head}, {summary.macs:,} MACs"]
     if summary.peak is not None and summary.training is not None:

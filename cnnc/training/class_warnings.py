@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from cnnc.core.intervals import wilson
 from cnnc.diagnostics import Diagnostic
-from cnnc.report.closing import FEWEST_TESTED, balancing, imbalance, listed, never_predicted, predicting, testing_more
+from cnnc.report.closing import FEWEST_TESTED, balancing, imbalance, joined, never_predicted, predicting, testing_more
 from cnnc.training.closing import corrects_imbalance, counts_of_training, test_fraction
 from cnnc.training.run import Run
 
@@ -43,7 +43,7 @@ def check_predictions(run: Run, confusion: Sequence[Sequence[int]]) -> Iterator[
         help = predicting(missing, training, corrects_imbalance(run.recipe), run.recipe.losses[0].kind)
         yield Diagnostic(
             "W705",
-            f"{listed([names[i] for i in missing])} {verb} never predicted",
+            f"{joined([names[i] for i in missing])} {verb} never predicted",
             run.recipe.spans.get("loss"),
             help=help,
         )

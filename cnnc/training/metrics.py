@@ -26,6 +26,7 @@ from cnnc.recipe.metrics import (
     Psnr,
     Top5,
 )
+from cnnc.report.confusion import class_scores
 
 
 class MetricCounter:
@@ -221,7 +222,10 @@ class MeanIouCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return _ratio(np.diag(confusion), _predicted(confusion) + _labelled(confusion) - np.diag(confusion))
+        both = np.diag(confusion)
+        either = confusion.sum(0) + confusion.sum(1) - both
+        ratio: Array = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
+        return ratio
 
 
 @counter_of(ClassPrecision)
@@ -230,7 +234,7 @@ class PrecisionCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return _of_occurring(confusion, _ratio(np.diag(confusion), _predicted(confusion)))
+        return np.array([each.precision if each.occurs else np.nan for each in class_scores(confusion.tolist())])
 
 
 @counter_of(ClassRecall)
@@ -239,7 +243,7 @@ class RecallCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return _of_occurring(confusion, _ratio(np.diag(confusion), _labelled(confusion)))
+        return np.array([each.recall if each.occurs else np.nan for each in class_scores(confusion.tolist())])
 
 
 @counter_of(ClassF1)
@@ -249,7 +253,7 @@ class F1Counter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return _ratio(2 * np.diag(confusion), _predicted(confusion) + _labelled(confusion))
+        return np.array([each.f1 if each.occurs else np.nan for each in class_scores(confusion.tolist())])
 
 
 @counter_of(BalancedAccuracy)
@@ -258,29 +262,7 @@ class BalancedAccuracyCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return _ratio(np.diag(confusion), _labelled(confusion))
-
-
-def _predicted(confusion: Array) -> Array:
-    predicted: Array = confusion.sum(0)
-    return predicted
-
-
-def _labelled(confusion: Array) -> Array:
-    labelled: Array = confusion.sum(1)
-    return labelled
-
-
-def _ratio(part: Array, whole: Array) -> Array:
-    """part/whole, NaN where the whole is 0."""
-    ratio: Array = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-    return ratio
-
-
-def _of_occurring(confusion: Array, values: Array) -> Array:
-    """The values of classes that occur as a label or prediction, with 0 for those that are not defined."""
-    occurs = _predicted(confusion) + _labelled(confusion) > 0
-    return np.where(occurs, np.nan_to_num(values), np.nan)
+        return np.array([each.recall if each.examples else np.nan for each in class_scores(confusion.tolist())])
 
 
 def score_of(metric: type[Metric], confusion: Array) -> float:

@@ -9,6 +9,7 @@ In: texts, tables, pages and drawings from whoever computes them. Out: a `Docume
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cnnc.view.drawing import Drawing
@@ -49,3 +50,12 @@ class Document(NamedTuple):
     description: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+
+    def in_words(self, words: Callable[[str], str]) -> Document:
+        """The document with each paragraph and note in other words."""
+        return self._replace(
+            sections=tuple(
+                section._replace(lines=tuple(map(words, section.lines)), notes=tuple(map(words, section.notes)))
+                for section in self.sections
+            )
+        )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -121,3 +124,83 @@ def test_notes_are_in_the_words_of_the_caller(tmp_path: Path) -> None:
     cnnc.data("images", tmp_path / "photos", progress=lines.append)
     assert any(line.endswith("the most frequent size; `size` sets another") for line in lines)
     assert "--input sets another" in run("data", "images", str(tmp_path / "photos"), cwd=tmp_path).stderr
+
+
+NOTES: dict[str, tuple[str, str]] = {
+    "field": ("chooses another position", 'at="conv1:Y,X"'),
+    "graph": ("unfolds one level", "depth=2"),
+    "volumes": ("draws every layer", "depth=0"),
+    "command": ("shows how one number of conv1 comes about", 'cnnc.unfold("run", "conv1", example=3)'),
+    "mistakes": ("shows what the first of these answers depends on", "why=True"),
+    "histograms": ("names the data", 'data="FOLDER"'),
+    "example": ("takes another than 0", "example=N"),
+    "unfolded": ("chooses another", "at"),
+    "steps": ("names", "at"),
+    "sizes": ("MACs and memory depend on the size", "at"),
+    "classes": ("classes in between are left out", "facts"),
+}
+"""A part of a note or paragraph in a page, drawing or table, and what it names within backticks, by its text below."""
+
+DEEP = """block inner(n) { conv n k=3 p=1; relu }
+block outer(n) { inner(n); inner(n) }
+input 1x16x16
+outer(4); outer(4); outer(4); outer(4); outer(4); outer(4); outer(4); outer(4)
+fc 3
+"""
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What Python functions return, as text, and the pages that they write."""
+    folder = tmp_path_factory.mktemp("noted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        network = cnnc.check(NETWORK, name="net.cnn")
+        cnnc.train(network, "run", progress=False)
+        deep = cnnc.check(DEEP)
+        untrained = cnnc.Model(cnnc.check("input 1x8x8; conv 4 k=3; relu; fc 10"))
+        np.save("three.npy", np.zeros((3, 1, 8, 8), np.float32))
+        np.savez("many.npz", x=np.zeros((160, 1, 4, 4), np.float32), y=np.arange(160) % 50)
+        many = cnnc.check('input 1x4x4; fc 50; train { data npz "many.npz"; loss cross_entropy; epochs 1 }')
+        lines: list[str] = []
+        report = cnnc.inspect("run", example=3, mistakes=True, progress=False).html
+        unfolded = cnnc.unfold("run", "conv1", "three.npy", progress=lines.append)
+        return {
+            "field": cnnc.draw(network, style="field", at="conv1").save("field.html").read_text(),
+            "graph": cnnc.draw(deep, depth=1).svg,
+            "volumes": cnnc.draw(deep, style="volumes", depth=1).save("volumes.svg").read_text(),
+            "command": report,
+            "mistakes": report,
+            "histograms": cnnc.inspect(untrained, progress=False).html,
+            "example": "\n".join(lines),
+            "unfolded": str(unfolded),
+            "steps": cnnc.unfold(np.ones((50, 50)), kernel="1 0; 0 1").html,
+            "sizes": str(cnnc.check("input 1xHxW; conv 4 k=3")),
+            "classes": str(cnnc.data(many)),
+        }
+
+
+def text_of(page: str) -> str:
+    """The text of a page, in which code is between backticks."""
+    return unescape(re.sub("<[^>]*>", "", re.sub("</?code>", "`", page)))
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_pages_and_drawings_are_in_the_words_of_python(noted: dict[str, str], name: str) -> None:
+    said, named = NOTES[name]
+    line = next(line for line in text_of(noted[name]).splitlines() if said in line)
+    assert any(named in code for code in re.findall("`([^`]*)`", line))
+    assert not re.search(r"(?<![\w-])--[a-z]", line)
+
+
+def test_pages_of_commands_are_in_the_words_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text(NETWORK)
+    run("train", "net.cnn", "--run", "run", cwd=tmp_path)
+    run("inspect", "run", "--example", "3", "--mistakes", "-o", "page.html", cwd=tmp_path)
+    page = re.findall("`[^`]*`", text_of((tmp_path / "page.html").read_text()))
+    assert "`cnnc unfold run conv1 --example 3`" in page
+    assert any(re.fullmatch(r"`--example \d+ --why`", code) for code in page)
+    run("draw", "net.cnn", "--style", "field", "--at", "conv1", "-o", "field.svg", cwd=tmp_path)
+    assert "`--at conv1:Y,X`" in re.findall("`[^`]*`", (tmp_path / "field.svg").read_text())
+    (tmp_path / "sizes.cnn").write_text("input 1xHxW; conv 4 k=3")
+    assert "set it with --at" in run("check", "sizes.cnn", cwd=tmp_path).stdout

@@ -247,7 +247,7 @@ def test_without_a_size_figures_that_depend_on_it_are_unknown() -> None:
     assert (summary.macs, summary.peak, summary.training) == (None, None, None)
     assert summary.parameters == plain(unet(2), H=40).summary().parameters
     assert summary.rows[0].shape == (1, "H", "H")
-    assert "MACs and memory depend on the size, set it with --at" in str(network)
+    assert "MACs and memory depend on the size, set it with `at`" in str(network)
     assert "legal sizes: H ≥ 4, a multiple of 4" in str(network)
 
 

@@ -90,7 +90,7 @@ def test_sizes_that_are_symbols() -> None:
     assert "3xHxW" in shown
     assert "8 x ⌊(H+1)/2⌋ x ⌊(W+1)/2⌋" in shown
     assert shown.splitlines()[-1] == "legal sizes: H ≥ 1; W ≥ 1"
-    assert "MACs and memory depend on the size, set it with --at" in shown
+    assert "MACs and memory depend on the size, set it with `at`" in shown
     assert row(text, "conv1").macs is None
     assert row(text, "fc1").macs == 16
 

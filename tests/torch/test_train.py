@@ -1,4 +1,4 @@
-"""`cnnc train --engine torch`: the same run folder as the NumPy trainer, stopped, resumed and refused like it."""
+"""`cnnc train --engine torch`: results, precisions, devices, memory; tests/cli/test_train_engine.py has what holds for every engine."""
 
 from __future__ import annotations
 
@@ -54,18 +54,6 @@ def test_the_results_are_those_of_numpy(cnnc: Cnnc, tmp_path: Path) -> None:
     assert other.machine.keys() - one.machine.keys() == {"torch", "device"}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lion"])
-def test_a_resumed_run_is_bit_identical(cnnc: Cnnc, tmp_path: Path, optimizer: str) -> None:
-    """The run's own engine is used again."""
-    settings = ("--set", f"train.optimizer={optimizer}", "--set", "train.optimizer.lr=0.001")
-    assert cnnc("train", "small.cnn", "--run", "whole", *settings, *ENGINE).returncode == 0
-    assert cnnc("train", "small.cnn", "--run", "half", *settings, "--set", "train.epochs=1", *ENGINE).returncode == 0
-    done = cnnc("train", "--resume", "half", "--set", "train.epochs=2")
-    assert done.returncode == 0, done.stderr
-    assert "note:" not in done.stderr
-    require_identical(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "half"))
-
-
 def test_a_run_can_change_its_engine_and_change_back(cnnc: Cnnc, tmp_path: Path) -> None:
     settings = ("--set", "train.optimizer=adam", "--set", "train.optimizer.lr=0.001")
     assert cnnc("train", "small.cnn", "--run", "numpy", *settings, "--set", "train.epochs=3").returncode == 0
@@ -78,19 +66,6 @@ def test_a_run_can_change_its_engine_and_change_back(cnnc: Cnnc, tmp_path: Path)
     assert "note: the run was started with the engine torch on cpu, so results differ" in done.stderr
     require_close(checkpoint(tmp_path / "numpy"), checkpoint(tmp_path / "both"))
     assert checkpoint(tmp_path / "both").engine == "numpy"
-
-
-def test_a_dry_run(cnnc: Cnnc) -> None:
-    done = cnnc("train", "small.cnn", "--dry-run", "--json", *ENGINE)
-    assert done.returncode == 0, done.stderr
-    numpy = json.loads(cnnc("train", "small.cnn", "--dry-run", "--json").stdout)
-    assert json.loads(done.stdout)["loss"] == pytest.approx(numpy["loss"], rel=1e-5)
-
-
-def test_divergence_keeps_the_last_good_checkpoint(cnnc: Cnnc, tmp_path: Path) -> None:
-    done = cnnc("train", "small.cnn", "--run", "run", "--set", "train.optimizer.lr=1e30", *ENGINE)
-    assert (done.returncode, codes(done.stderr)) == (4, ["W504", "E701"])
-    assert all(np.isfinite(a).all() for a in checkpoint(tmp_path / "run").weights.values())
 
 
 def test_a_layer_beyond_float16_is_named(cnnc: Cnnc, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def field_file(options: DrawOptions) -> bytes:
         raise CnncError.of("E010", f"--image: {node.name} does not read an image", help=help)
     pixels, note = (None, "") if embedded else _pixels(options, layer.network, read[0])
     notes += [note] if note else []
-    return picture_bytes(field_page(graph, node.name, position, read[0].name, pixels, tuple(notes)), options.kind)
+    page = field_page(graph, node.name, position, read[0].name, pixels, tuple(map(options.words, notes)))
+    return picture_bytes(page, options.kind)
 
 
 def _is_drawable_input(node: Node) -> bool:

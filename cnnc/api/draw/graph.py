@@ -48,7 +48,7 @@ def graph_file(options: DrawOptions) -> bytes:
             return _foldable_page(network, diagram, shapes)
     from cnnc.view.diagram.drawn import diagram_drawing
 
-    return picture_bytes(diagram_drawing(diagram, notes), options.kind)
+    return picture_bytes(diagram_drawing(diagram, [*map(options.words, notes)]), options.kind)
 
 
 def _foldable_page(network: Network, shown: Diagram, shapes: Mapping[str, str] | None) -> bytes:

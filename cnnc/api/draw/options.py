@@ -28,7 +28,8 @@ class Style(StrEnum):
 class DrawOptions(NamedTuple):
     """The command line of `cnnc draw`, as typed. `kind` is that of the file to write: svg, png, html, mmd or dot.
 
-    A program gives the `network` itself, which `source` then only names. `report` receives notes.
+    A program gives the `network` itself, which `source` then only names. `report` receives notes; `words` puts those in the
+    drawing into the words of the caller.
     """
 
     source: str | None
@@ -44,6 +45,7 @@ class DrawOptions(NamedTuple):
     out: Path | None = None
     network: Network | None = None
     report: Callable[[str], None] = ignore_report
+    words: Callable[[str], str] = str
 
     def read(self) -> Network:
         """The network to draw. Raises CnncError as `read_network` does."""

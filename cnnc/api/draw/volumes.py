@@ -32,7 +32,7 @@ def volumes_file(options: DrawOptions) -> bytes:
         notes.append(f"{folded}: --depth 0 draws every layer")
         if options.depth is None:
             options.report(notes[-1])
-    drawing = volumes_drawing(volumes, notes)
+    drawing = volumes_drawing(volumes, [*map(options.words, notes)])
     if volumes.levels and not volumes.folded and drawing.width > WIDE:
         options.report(f"the drawing is {drawing.width:,.0f} pixels wide; without --depth, blocks are folded")
     return picture_bytes(drawing, options.kind)

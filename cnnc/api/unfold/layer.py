@@ -11,6 +11,7 @@ from shlex import join
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cnnc.api.named_files import named_files
+from cnnc.api.python_words import note_words
 from cnnc.data import ignore_report
 from cnnc.diagnostics import CnncError, nearest
 
@@ -80,7 +81,7 @@ def unfold_layer(words: Words, trained: TrainedNetwork) -> LayerView:
     if not words.backward and (words.weight_at or words.input_at or words.label is not None):
         raise CnncError.of("E010", "--weight-at, --input-at and --label choose a gradient", help="add --backward")
     heading = [f"weights: {_weights_text(trained, run, words)}", f"input: {' '.join(example.name.splitlines())}"]
-    chosen = [] if words.at else ["the output is the largest of the layer; --at chooses another"]
+    chosen = [] if words.at else [note_words()("the output is the largest of the layer; --at chooses another")]
     if run.node.owner:
         heading.append(f"its weights are those of {run.node.owner}")
     if words.backward and (words.im2col or words.toeplitz):

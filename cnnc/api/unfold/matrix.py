@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnnc.api.python_words import note_words
 from cnnc.api.unfold.matrix_options import TypedMatrices, typed_gradient, typed_index, typed_layer, usage_error
 from cnnc.core.arguments import Axes
 from cnnc.core.arrays import Array
@@ -51,7 +52,7 @@ class MatrixPage(NamedTuple):
         elif self.typed.im2col:
             total //= self.layer.output_shape[0]
         count = len(self.page.steps)
-        note = f"The steps are {count} of {total:,}, around the one that --at names."
+        note = note_words()(f"The steps are {count} of {total:,}, around the one that --at names.")
         return self.page._replace(notes=(*self.page.notes, note)) if count < total else self.page
 
     def printed_steps(self) -> list[int] | None:

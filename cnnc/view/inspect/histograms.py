@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnnc.core.arrays import Array
+from cnnc.core.listing import listed
 from cnnc.graph.graph import Graph, Node
 from cnnc.view.document import Item, Section, Table
 from cnnc.view.drawing import Box, Drawing, Edge, Label, Role, Shape
@@ -142,8 +143,7 @@ def _findings(nodes: Sequence[Node], activations: Mapping[str, LayerActivations]
 
 
 def _channels(idle: Sequence[int]) -> str:
-    names = ", ".join(map(str, idle[:_NAMED])) + (f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else "")
-    return f"channel{'s' * (len(idle) > 1)} {names}"
+    return f"channel{'s' * (len(idle) > 1)} {listed(map(str, idle), _NAMED)}"
 
 
 def _are(idle: Sequence[int]) -> str:
