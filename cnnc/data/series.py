@@ -290,8 +290,11 @@ def read_unlabelled(
         report(f"{path}: {finding}")
     rows = []
     for line, cells in islice(lines, layout.header, None):
-        is_read_by_column = len(cells) == columns and (columns > length or layout.order)
-        values = layout.split(cells)[1] if is_read_by_column else cells
+        if layout.order and len(cells) != len(sample[0]):
+            raise bad_file(
+                f"{path}:{line}", f"expected {len(sample[0])} cells, as in the first line, found {len(cells)}"
+            )
+        values = layout.split(cells)[1] if layout.order or len(cells) == columns > length else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
         rows.append(_values(f"{path}:{line}", values, cells, layout, sample[0]))
