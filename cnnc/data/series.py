@@ -49,6 +49,7 @@ from cnnc.data.table_layout import (
     holds_measurements,
     is_number,
     is_timestamp,
+    order_by_name,
     require_value_names,
 )
 from cnnc.diagnostics import CnncError
@@ -306,7 +307,8 @@ def read_unlabelled(
 def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, declared: DeclaredColumns) -> TableLayout:
     """The layout of a table for prediction."""
     labelled = sample[:1] + [cells for cells in sample[1:] if len(cells) == columns]
-    if len(sample[0]) == columns and (declared != NOTHING_DECLARED or columns > length):
+    is_named = bool(order_by_name(declared.values, sample[0]))
+    if is_named or (len(sample[0]) == columns and (declared != NOTHING_DECLARED or columns > length)):
         layout = find_unlabelled(labelled, length, declared)
         if layout is not None:
             return layout

@@ -127,7 +127,7 @@ def find_layout(
     `values` is the number of values per line, `classes` that of different labels, `targets` that of numbers to predict (0: not
     known, or none). Raises ColumnError for a declared column that is not there, and for targets that nothing names.
     """
-    order = _order_of(declared.values, rows[0])
+    order = order_by_name(declared.values, rows[0])
     if order:
         return _beside_values(rows, order, classes, declared, targets)
     first = [cell.lower() for cell in rows[0]]
@@ -159,7 +159,7 @@ def find_layout(
 def find_unlabelled(rows: Sequence[Sequence[str]], values: int, declared: DeclaredColumns) -> TableLayout | None:
     """The layout of a table for prediction, with or without the columns that the source names; None where no layout leaves this
     many values per line. Raises ColumnError where two columns have the name of a column of values."""
-    order = _order_of(declared.values, rows[0])
+    order = order_by_name(declared.values, rows[0])
     if order:
         left_out = _others(rows[0], declared, order)
         return TableLayout(True, 0, left_out=left_out, has_label=False, order=order)
@@ -195,7 +195,7 @@ def require_value_names(layout: TableLayout, first: Sequence[str], names: Sequen
     raise ColumnError(problem, f"name the columns as in training; without a header they are taken {order}")
 
 
-def _order_of(names: Sequence[str], first: Sequence[str]) -> tuple[int, ...]:
+def order_by_name(names: Sequence[str], first: Sequence[str]) -> tuple[int, ...]:
     """The columns with these names, in their order; () where the first line does not have them all. Raises ColumnError."""
     present = {cell.lower() for cell in first}
     if not all(name.lower() in present for name in names):

@@ -92,7 +92,7 @@ def test_a_header_that_lacks_a_column_is_an_error(tmp_path: Path, header: str, p
 
 def test_a_short_row_under_named_columns_is_an_error(tmp_path: Path) -> None:
     """A row with as many cells as there are values could be taken for one without the other columns."""
-    for row in ("400,30", "400,30,2.5"):
+    for row in ("400,30", "400,30,2.5", "400,blue,30,2.5,7"):
         path = table(tmp_path / "a.csv", "weight,colour,width,length", "300,red,20,1.5", row)
         with pytest.raises(CnncError, match=r"a\.csv:3: expected 4 cells, as in the first line, found"):
             predicted(path)
