@@ -201,7 +201,10 @@ def test_sentences_and_series(deployed: Path, tmp_path: Path) -> None:
     rows = [",".join(map(str, row)) for row in series]
     (tmp_path / "plain.csv").write_text("\n".join(rows))
     (tmp_path / "labelled.csv").write_text("\n".join(f"slow;{row.replace(',', ';')}" for row in rows))
-    for name in ("plain.csv", "labelled.csv"):
+    (tmp_path / "commas.csv").write_text("\n".join(row.replace(",", ";").replace(".", ",") for row in rows))
+    scale = "label," + ",".join(map(str, range(24)))
+    (tmp_path / "scale.csv").write_text("\n".join(["sep=,", scale, *(f"slow,{row}" for row in rows)]))
+    for name in ("plain.csv", "labelled.csv", "commas.csv", "scale.csv"):
         results = json_of(run("predict", "waves.onnx", name, "--json", cwd=tmp_path))
         require_equal(classes_in(answers(program_of(tmp_path, "waves.md"), name)), results)
     (tmp_path / "pairs.txt").write_text("good good\tbad\nbad film\tgood film\n")
