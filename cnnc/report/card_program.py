@@ -321,10 +321,14 @@ def _class(entry: Data, model: Data) -> str:
 
 
 def _print_values(entry: Data, model: Data) -> list[str]:
-    return [
-        f"for values in outputs[{entry['name']!r}]:",
-        f"    print({_heading(entry, model)}, values.shape, *values.ravel()[:6])",
-    ]
+    sizes = (entry["shape"] or [])[1:]
+    is_short = len(sizes) == 1 and isinstance(sizes[0], int) and sizes[0] <= _SHORT
+    shown = "*values" if is_short else f"values.shape, *values.ravel()[:{_SHORT}]"
+    return [f"for values in outputs[{entry['name']!r}]:", f"    print({_heading(entry, model)}, {shown})"]
+
+
+_SHORT = 6
+"""The number of values that are printed."""
 
 
 def _heading(entry: Data, model: Data) -> str:

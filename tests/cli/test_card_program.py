@@ -226,3 +226,15 @@ def test_arrays_maps_and_values(deployed: Path, tmp_path: Path) -> None:
     Image.fromarray(smooth(9, 9, 3).astype(np.uint8)).save(tmp_path / "x.png")
     assert "(1, 8, 8)" in answers(program_of(tmp_path, "coder.md"), "x.png")
     assert json.loads(run("predict", "coder.onnx", "x.png", "--json", cwd=tmp_path).stdout)
+
+
+def test_numbers_are_printed_as_numbers(tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text('input 2\nfc 3\ntrain { data series "a.csv"; loss mse; epochs 1 }')
+    assert run("export", "net.cnn", "--card", cwd=tmp_path).returncode == 0
+    (tmp_path / "new.csv").write_text("0,5;1,5\n2;-3\n")
+    results = json_of(run("predict", "net.onnx", "new.csv", "--json", cwd=tmp_path))
+    lines = answers(program_of(tmp_path, "net.md"), "new.csv").splitlines()
+    for line, result in zip(lines, results, strict=True):
+        file, *numbers = line.split(" ")
+        assert file == "new.csv:"
+        assert [float(number) for number in numbers] == pytest.approx(result["outputs"]["fc1"]["values"], rel=1e-5)
