@@ -11,6 +11,9 @@ import re
 
 from cnnc.diagnostics import Edit, Span
 
+_MOST = 500
+"""Longer lines get no edit: the time of the search may grow with the square of their length."""
+
 _STATEMENT = re.compile(r"\bdata\s+(series|images)\b")
 _NAMES = re.compile(r'\b(?:label|index)=(?:\[([^\]"#;]*)\]|([^\["#;}]*?)(?=\s+[a-z]+=|\s*(?:$|[#;}])))')
 _NAME = re.compile(r"[^\s,](?:[^,]*[^\s,])?")
@@ -20,7 +23,7 @@ def quoted_column(span: Span) -> tuple[Edit, ...]:
     """The edit of a column name around this position of a `data` statement; () elsewhere, and for a number."""
     line = span.source.line(span.line)
     position = span.column - 1
-    if not _STATEMENT.search(line[:position]):
+    if len(line) > _MOST or not _STATEMENT.search(line[:position]):
         return ()
     for names in _NAMES.finditer(line):
         group = 1 if names[1] is not None else 2
