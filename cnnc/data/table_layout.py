@@ -188,8 +188,9 @@ def require_value_names(layout: TableLayout, first: Sequence[str], names: Sequen
         return
     present = {cell.lower() for cell in first}
     missing = [name for name in names if name.lower() not in present] or names
-    none = "there is no column" if len(missing) == 1 else "there are no columns"
-    problem = f"{none} {listed(missing, _SHOWN)}, on which the network was trained"
+    shown = listed(missing, _SHOWN)
+    found = f"there is no column {shown}" if len(missing) == 1 else f"there are no columns {shown}"
+    problem = f"{found}, on which the network was trained"
     order = f"in the order {listed(names, _SHOWN)}"
     raise ColumnError(problem, f"name the columns as in training; without a header they are taken {order}")
 
