@@ -33,7 +33,8 @@ _WORDS: Mapping[Any, str] = {
     bool: "True or False",
     type(None): "None",
 }
-_MOST = 60  # characters of a value that a message shows
+_MOST = 60  # characters of a value that a message shows, and values that it looks into
+_MOST_KINDS = 3  # classes of what a value holds
 
 
 def checked(call: str, owner: str = "cnnc.") -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -74,7 +75,8 @@ def _require_kinds(
         hint = hints[parameter]
         for each in _values(signature.parameters[parameter], value):
             if not fits(each, hint):
-                raise TypeError(f"{name}: {parameter} is {shown(each)}; expected {described(hint)}, as in {call}")
+                help = _array_help(each, hint)
+                raise TypeError(f"{name}: {parameter} is {shown(each)}; expected {described(hint)}, as in {call}{help}")
             _require_word(name, parameter, each, hint)
 
 
@@ -135,12 +137,39 @@ def _require_word(name: str, parameter: str, value: Any, hint: Any) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value in an error: what it is if it is short, else its class."""
+    """A value in an error: what it is if it is short, else its class, with those of what it holds: `a tuple (list, str)`."""
     if isinstance(value, str | int | float | bool | type(None) | os.PathLike):
         text = repr(value)
         return text if len(text) <= _MOST else f"{text[: _MOST - 3]}..."
-    kind = type(value).__name__
+    return _with_article(_class(value))
+
+
+def _with_article(kind: str) -> str:
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+
+
+def _class(value: Any) -> str:
+    """The name of the class of a value; of a tuple, list or dict also those of what it holds."""
+    kind = type(value).__name__
+    held = list(dict.fromkeys(map(_class, _held(value)[:_MOST])))
+    more = [", ..."] if len(held) > _MOST_KINDS else []
+    return f"{kind} ({', '.join(held[:_MOST_KINDS])}{''.join(more)})" if held else kind
+
+
+def _held(value: Any) -> list[Any]:
+    """What a tuple, a list or a dict holds."""
+    return [*value.values()] if isinstance(value, Mapping) else [*value] if isinstance(value, list | tuple) else []
+
+
+def _array_help(value: Any, hint: Any) -> str:
+    """How to make an array of a value, or of one that it holds, where an array is expected: of a DataFrame of pandas, of a list."""
+    if "array" not in described(hint):
+        return ""
+    values = [value, *_held(value), *(inner for each in _held(value) for inner in _held(each))]
+    kinds = [type(each) for each in values]
+    name = next((kind.__name__ for kind in kinds if hasattr(kind, "__array__") and not _is_array_kind(kind)), "")
+    name = name or next((kind.__name__ for kind in kinds if kind is list), "")
+    return f"; numpy.asarray(...) makes an array of {_with_article(name)}" if name else ""
 
 
 def described(hint: Any) -> str:

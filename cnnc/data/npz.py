@@ -280,7 +280,7 @@ def _require_numbers(array: ArrayHeader, help: str = "") -> None:
 
 
 def _input(array: ArrayHeader, expected: TensorType | None) -> ColumnType:
-    _require_numbers(array)
+    _require_numbers(array, f"leave words out, and write {array.name} = {array.name}.astype(np.float32)")
     shape = array.shape[1:]
     if expected is not None and shape != expected.shape:
         if expected.shape[:1] != (1,) or shape != expected.shape[1:]:  # a grey image may omit its channel axis
@@ -303,7 +303,7 @@ def _input(array: ArrayHeader, expected: TensorType | None) -> ColumnType:
 
 def _target(array: ArrayHeader) -> ColumnType:
     numbered = f"number the labels: classes, {array.name} = np.unique({array.name}, return_inverse=True)"
-    _require_numbers(array, numbered if array.dtype.kind == "U" else "")
+    _require_numbers(array, numbered if array.dtype.kind in "UO" else "")
     shape = array.shape[1:]
     if not array.whole_numbers:
         return ColumnType("float32", shape or (1,))

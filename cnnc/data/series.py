@@ -46,6 +46,7 @@ from cnnc.data.table_layout import (
     find_layout,
     find_unlabelled,
     has_names,
+    holds_labels,
     holds_measurements,
     is_number,
     is_timestamp,
@@ -256,7 +257,14 @@ def _require_labels(path: Path, request: Request, sample: list[list[str]], layou
         name = layout.name(layout.label, sample[0])
         raise bad_file(path, f"expected labels in column {name}, {found}", values)
     message = f"expected labels in the first or last column, {found}"
-    raise bad_file(path, message, f"name the column of the label, such as `label=2`; {values}")
+    likely = layout.name(_likely_label(sample, layout), sample[0])
+    raise bad_file(path, message, f"name the column of the label, such as `label={likely}`; {values}")
+
+
+def _likely_label(sample: list[list[str]], layout: TableLayout) -> int:
+    """The first column between the others that holds names or few whole numbers, else the second one."""
+    body = list(zip(*(row for row in sample[layout.header :] if len(row) == len(sample[0])), strict=True))
+    return next((n for n in layout.values(len(body)) if holds_labels(body[n])), 1)
 
 
 def read_unlabelled(
@@ -364,14 +372,23 @@ def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]
     if cell.lower() in ("", "nan", "na"):
         return "fill in what is missing, or leave the line out"
     if is_timestamp(cell):
-        return f"it is a timestamp: leave the column out with `index={layout.name(position, first)}`"
+        return f"it is a timestamp: leave the column out with `{_left_out(position, layout, first)}`"
     if "," in cell:
         return "write decimals with a point"
     if parse_number(cell) is not None:
         return ""
     if position == len(cells) - 1 and not layout.is_declared:
         return "the label comes first, before the values; `label=last` names another column"
-    return f"leave a column that holds no numbers out with `index={layout.name(position, first)}`"
+    may_be_label = layout.has_label and not layout.is_declared and not layout.targets
+    label = f"; if it is the label, write `label={layout.name(position, first)}`" if may_be_label else ""
+    return f"leave a column that holds no numbers out with `{_left_out(position, layout, first)}`{label}"
+
+
+def _left_out(position: int, layout: TableLayout, first: list[str]) -> str:
+    """The argument of the source that leaves a column out, with those that are left out already."""
+    unread = () if layout.order else layout.left_out
+    names = [layout.name(n, first) for n in (*unread, position)]
+    return f"index={names[0]}" if len(names) == 1 else f"index=[{', '.join(names)}]"
 
 
 def _values(where: str, values: list[str], cells: list[str], layout: TableLayout, first: list[str]) -> list[float]:

@@ -30,6 +30,7 @@ from cnnc.core.arguments import (
 )
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Note, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.column_names import quoted_column
 from cnnc.language.edits import as_written, defined_above, on_a_new_line, rewritten, without
 from cnnc.language.expressions import AlreadyReported, Scope, describe, evaluate
 from cnnc.language.meant import key_meant
@@ -374,7 +375,7 @@ def _surplus(
     """E204, at the first positional argument too many."""
     count = {0: "no positional arguments", 1: "one positional argument"}
     takes = count.get(len(positional), f"{len(positional)} positional arguments")
-    edits = _edits_of_surplus(specs, call, argument)
+    edits = (*quoted_column(argument.span), *_edits_of_surplus(specs, call, argument))
     return Diagnostic("E204", f"{call.op.text} takes {takes}", argument.span, edits=edits)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from cnnc.core.arguments import Extents, WordValue
 from cnnc.diagnostics import CnncError, Diagnostic, Edit, Span, nearest
 from cnnc.language import syntax
+from cnnc.language.column_names import quoted_column
 from cnnc.language.edits import as_written, defined_above
 from cnnc.language.uses import Uses, axis_spans
 
@@ -191,6 +192,7 @@ def _unknown(name: str, span: Span, scope: Scope) -> CnncError:
     else:
         edit = defined_above(span, name)
     edits = () if edit.span.source.name.startswith("--") and not near else (edit,)
+    edits = (*quoted_column(span), *edits)
     return CnncError.of("E101", f"unknown name `{name}`", span=span, help="define it with `let`", edits=edits)
 
 

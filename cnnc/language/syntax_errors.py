@@ -10,6 +10,7 @@ import re
 
 from cnnc.diagnostics import Diagnostic, Edit, Span
 from cnnc.language.brackets import Token
+from cnnc.language.column_names import quoted_column
 from cnnc.language.synonyms import is_train_statement, train_path
 
 
@@ -82,6 +83,9 @@ def _malformed(token: Token, expected: set[str]) -> Diagnostic:
         message = f"the name `{_shorten(token.text)}` after the braces of a merge"
         return Diagnostic("E002", message, span, help="names come before the braces", edits=_name_first(span))
     edits = (_definition_meant(span) if label else _missing_comma(token, expected)) or _foreign_notation(token)
+    quoted = quoted_column(span)
+    has_marks = any(re.search(r"[^\w\s]", edit.text.strip('"')) for edit in quoted)  # two words may be two columns
+    edits = (*quoted, *edits) if has_marks else (*edits, *quoted)
     return Diagnostic("E002", f"unexpected `{_shorten(token.text)}`", span, label, edits=edits)
 
 
@@ -288,6 +292,7 @@ def _wrong_word(kind: str, text: str, span: Span) -> Diagnostic:
     help, edits = _number_meant(text, span)
     if not _before(span):
         help, edits = "names begin with a letter", ()
+    edits = (*quoted_column(span), *edits)
     return Diagnostic("E004", f"`{_shorten(text)}` is not a number", span, help=help, edits=edits)
 
 
@@ -313,7 +318,7 @@ def _strange(character: str, span: Span) -> Diagnostic:
     elif meant_by(character) == '"':
         help = 'type `"` instead, and at the end of the string as well'
     shown = repr(character) if character.isascii() else described(character)
-    return Diagnostic("E005", f"unexpected character {shown}", span, help=help)
+    return Diagnostic("E005", f"unexpected character {shown}", span, help=help, edits=quoted_column(span))
 
 
 _SPACE = "put a space between the number and the letters"

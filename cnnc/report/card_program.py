@@ -59,10 +59,9 @@ def _reader(entry: Data, model: Data) -> _Reader:
     if (model["data"] or {}).get("name") == "series" and (len(sizes) == 1 or (len(sizes) == 2 and sizes[0] == 1)):
         length = sizes[-1] if isinstance(sizes[-1], int) else 0
         shape = ", ".join(["-1", *(["1"] if len(sizes) == 2 else []), "rows.shape[1]"])
-        if model["columns"]:
-            table = _TABLE.replace("COLUMNS", repr(list(model["columns"]))).replace("SHAPE", shape)
-            return _Reader("table({})", "FILE.csv", [table], ["import csv", "import re"])
-        return _Reader(f"series({{}}, {length})", "FILE.csv", [_SERIES.replace("SHAPE", shape)])
+        call, read = ("table({})", _TABLE) if model["columns"] else (f"series({{}}, {length})", _SERIES)
+        read = read.replace("COLUMNS", repr(list(model["columns"]))).replace("SHAPE", shape)
+        return _Reader(call, "FILE.csv", [_ROWS, _NUMBERS, read], ["import csv", "import re"])
     if takes_recordings(entry, model):
         length = sizes[1] if isinstance(sizes[1], int) else 0
         call = f"recording({{}}, {sizes[0]}, {length}, {model['data']['rate']})"
@@ -191,11 +190,34 @@ def words(sentence, length):
     return np.array([numbers + [{rules["padding"]}] * (length - len(numbers))], np.int64)'''
 
 
+_ROWS = '''def rows_of(path):
+    """The cells of each line of a table, separated by tabs, semicolons or commas."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = [line for line in file if line.strip()]
+    declared = re.fullmatch(r" *sep=([;,\\t])\\s*", lines[0], re.IGNORECASE)
+    lines = lines[1:] if declared else lines
+    marks = [mark for mark in "\\t;," if mark in re.sub('"[^"]*"', "", lines[0])]
+    separator = declared[1] if declared else marks[0] if marks else ","
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in rows]'''
+
+_NUMBERS = '''def numbers(path, rows):
+    """Rows of cells as numbers, with decimal points or decimal commas."""
+    text = " ".join(cell for row in rows for cell in row)
+    if "," in text and "." in text:
+        sys.exit(f"{path}: write decimals either with a point or with a comma, and no mark between groups of digits")
+    try:
+        return np.array([[cell.replace(",", ".") for cell in row] for row in rows], np.float32)
+    except ValueError as error:
+        sys.exit(f"{path}: {error}")'''
+
 _SERIES = '''def series(path, length):
-    """Series, one per line, separated by commas, semicolons or tabs; a label before the values is left out."""
-    with open(path, encoding="utf-8-sig") as file:
-        lines = [line.replace(";", ",").replace("\\t", ",").split(",") for line in file if line.strip()]
-    rows = np.array([line[-length:] for line in lines], np.float32)
+    """Series, one per line; a label before the values is left out, and a first line of words or of 0, 1, 2, ..."""
+    rows = [row[-length:] for row in rows_of(path)]
+    scales = [[str(n) for n in range(start, start + len(rows[0]))] for start in (0, 1)]
+    if rows[0] in scales or not re.fullmatch(r"[-+.,0-9eE]+", rows[0][0]):
+        rows = rows[1:]
+    rows = numbers(path, rows)
     return rows.reshape(SHAPE)'''
 
 _TABLE = '''columns = COLUMNS
@@ -203,17 +225,14 @@ _TABLE = '''columns = COLUMNS
 
 def table(path):
     """The columns of a table by the names in its first line, one example per line; without such a line in their order."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in file if line.strip()]
-    separator = next((mark for mark in "\\t;," if mark in re.sub('"[^"]*"', "", lines[0])), ",")
-    cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
-    header = [cell.lower() for cell in cells[0]]
+    rows = rows_of(path)
+    header = [cell.lower() for cell in rows[0]]
     if all(name.lower() in header for name in columns):
         order = [header.index(name.lower()) for name in columns]
-        cells = [[row[n] for n in order] for row in cells[1:]]
-    elif len(header) != len(columns) or not all(re.fullmatch(r"[-+.0-9eE]+", cell) for cell in cells[0]):
+        rows = [[row[n] for n in order] for row in rows[1:]]
+    elif len(header) != len(columns) or not all(re.fullmatch(r"[-+.,0-9eE]+", cell) for cell in rows[0]):
         sys.exit(f"{path}: name these columns in the first line, or have them alone, in this order: {columns}")
-    rows = np.array(cells, np.float32)
+    rows = numbers(path, rows)
     return rows.reshape(SHAPE)'''
 
 _RECORDING = '''def recording(path, channels, length, rate):
@@ -302,10 +321,14 @@ def _class(entry: Data, model: Data) -> str:
 
 
 def _print_values(entry: Data, model: Data) -> list[str]:
-    return [
-        f"for values in outputs[{entry['name']!r}]:",
-        f"    print({_heading(entry, model)}, values.shape, *values.ravel()[:6])",
-    ]
+    sizes = (entry["shape"] or [])[1:]
+    is_short = len(sizes) == 1 and isinstance(sizes[0], int) and sizes[0] <= _SHORT
+    shown = "*values" if is_short else f"values.shape, *values.ravel()[:{_SHORT}]"
+    return [f"for values in outputs[{entry['name']!r}]:", f"    print({_heading(entry, model)}, {shown})"]
+
+
+_SHORT = 6
+"""The number of values that are printed."""
 
 
 def _heading(entry: Data, model: Data) -> str:

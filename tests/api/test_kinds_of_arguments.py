@@ -106,6 +106,46 @@ def test_what_the_message_says(call: Callable[[], Any], words: str) -> None:
     assert words in str(caught.value)
 
 
+class Frame:
+    """A table as pandas has it, which NumPy turns into an array."""
+
+    def __array__(self) -> np.ndarray[Any, Any]:
+        return np.zeros((8, 64), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ((Frame(), np.zeros(8)), "data is a tuple (Frame, ndarray)"),
+        (((Frame(), Frame()), (Frame(), Frame())), "data is a tuple (tuple (Frame))"),
+        ({"x": Frame(), "y": np.zeros(8)}, "data is a dict (Frame, ndarray)"),
+        (Frame(), "data is a Frame"),
+        (([[0.5]], [1]), "data is a tuple (list (list (float)), list (int))"),
+    ],
+)
+def test_what_is_no_array_is_named_with_the_way_to_make_one(data: Any, found: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        cnnc.train("a.cnn", data=data)
+    kind = "Frame" if "Frame" in found else "list"
+    assert f"{found}; expected a path, " in str(caught.value)
+    assert str(caught.value).endswith(f"; numpy.asarray(...) makes an array of a {kind}")
+
+
+def test_no_way_to_an_array_where_none_is_expected() -> None:
+    with pytest.raises(TypeError) as caught:
+        cnnc.train(Frame())  # type: ignore[arg-type]
+    assert "asarray" not in str(caught.value)
+
+
+def test_words_of_pandas_are_no_numbers() -> None:
+    network = cnnc.check(NETWORK)
+    labels = np.array(["cat", "dog"] * 4, object)
+    with pytest.raises(cnnc.CnncError, match=r"number the labels: classes, y = np\.unique"):
+        cnnc.train(network, data=(np.zeros((8, 1, 8, 8), np.float32), labels))
+    with pytest.raises(cnnc.CnncError, match=r"leave words out, and write x = x\.astype\(np\.float32\)"):
+        cnnc.train(network, data=(np.zeros((8, 1, 8, 8), object), np.zeros(8, int)))
+
+
 @pytest.mark.parametrize(
     ("call", "code"),
     [

@@ -201,7 +201,10 @@ def test_sentences_and_series(deployed: Path, tmp_path: Path) -> None:
     rows = [",".join(map(str, row)) for row in series]
     (tmp_path / "plain.csv").write_text("\n".join(rows))
     (tmp_path / "labelled.csv").write_text("\n".join(f"slow;{row.replace(',', ';')}" for row in rows))
-    for name in ("plain.csv", "labelled.csv"):
+    (tmp_path / "commas.csv").write_text("\n".join(row.replace(",", ";").replace(".", ",") for row in rows))
+    scale = "label," + ",".join(map(str, range(24)))
+    (tmp_path / "scale.csv").write_text("\n".join(["sep=,", scale, *(f"slow,{row}" for row in rows)]))
+    for name in ("plain.csv", "labelled.csv", "commas.csv", "scale.csv"):
         results = json_of(run("predict", "waves.onnx", name, "--json", cwd=tmp_path))
         require_equal(classes_in(answers(program_of(tmp_path, "waves.md"), name)), results)
     (tmp_path / "pairs.txt").write_text("good good\tbad\nbad film\tgood film\n")
@@ -223,3 +226,15 @@ def test_arrays_maps_and_values(deployed: Path, tmp_path: Path) -> None:
     Image.fromarray(smooth(9, 9, 3).astype(np.uint8)).save(tmp_path / "x.png")
     assert "(1, 8, 8)" in answers(program_of(tmp_path, "coder.md"), "x.png")
     assert json.loads(run("predict", "coder.onnx", "x.png", "--json", cwd=tmp_path).stdout)
+
+
+def test_numbers_are_printed_as_numbers(tmp_path: Path) -> None:
+    (tmp_path / "net.cnn").write_text('input 2\nfc 3\ntrain { data series "a.csv"; loss mse; epochs 1 }')
+    assert run("export", "net.cnn", "--card", cwd=tmp_path).returncode == 0
+    (tmp_path / "new.csv").write_text("0,5;1,5\n2;-3\n")
+    results = json_of(run("predict", "net.onnx", "new.csv", "--json", cwd=tmp_path))
+    lines = answers(program_of(tmp_path, "net.md"), "new.csv").splitlines()
+    for line, result in zip(lines, results, strict=True):
+        file, *numbers = line.split(" ")
+        assert file == "new.csv:"
+        assert [float(number) for number in numbers] == pytest.approx(result["outputs"]["fc1"]["values"], rel=1e-5)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "same.csv").write_text(lines("length,width,weight", ROWS[:5]))
     (folder / "other.csv").write_text(lines("lot,weight,length,kind,width", ROWS[:5]))
     (folder / "without.csv").write_text(lines("length,width,weight", ROWS[:5]).partition("\n")[2])
+    (folder / "commas.csv").write_text(lines("lot,weight,length,width", ROWS[:5]).replace(",", ";").replace(".", ","))
+    (folder / "bare.csv").write_text((folder / "without.csv").read_text().replace(",", ";").replace(".", ","))
     (folder / "lacks.csv").write_text(lines("length,width,mass", ROWS[:5]))
     (folder / "again").mkdir()
     (folder / "again" / "beans.csv").write_text(lines("weight,kind,width,length"))
@@ -56,14 +60,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_predict_and_the_program_of_the_card(folder: Path) -> None:
     expected = json_of(run("predict", "beans.onnx", "same.csv", "--json", cwd=folder))
     program = program_of(folder, "beans.md")
-    for name in ("same.csv", "other.csv", "without.csv"):
+    for name in ("same.csv", "other.csv", "without.csv", "commas.csv", "bare.csv"):
         done = run("predict", "beans.onnx", name, "--json", cwd=folder)
         assert [row["top"] for row in json_of(done)] == [row["top"] for row in expected], name
-        assert ("columns are taken by their names" in done.stderr) == (name == "other.csv")
+        assert ("columns are taken by their names" in done.stderr) == (name in ("other.csv", "commas.csv"))
         require_equal(classes_in(answers(program, name)), expected)
     refused = run("predict", "beans.onnx", "lacks.csv", cwd=folder)
     assert refused.returncode == 3
     assert "there is no column weight, on which the network was trained" in refused.stderr
+
+
+@pytest.mark.parametrize(("cell", "said"), [("1.234,5", "no mark between groups of digits"), ("heavy", "'heavy'")])
+def test_the_program_of_the_card_says_which_numbers_it_does_not_read(folder: Path, cell: str, said: str) -> None:
+    (folder / "wrong.csv").write_text(f"length;width;weight\n2;9;{cell}\n")
+    program = program_of(folder, "beans.md")
+    done = subprocess.run(
+        [sys.executable, program.name, "wrong.csv"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("wrong.csv: ")
+    assert said in done.stderr
 
 
 def test_python_reads_names_from_a_run_a_checkpoint_and_a_model(folder: Path, tmp_path: Path) -> None:

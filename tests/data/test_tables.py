@@ -76,13 +76,32 @@ def test_targets_are_columns_of_numbers(tmp_path: Path) -> None:
         ),
         (
             {"label": ("rent",), "index": ("built",), "target_values": 1},
-            "leave a column that holds no numbers out with `index=kind`",
+            "leave a column that holds no numbers out with `index=[built, kind]`",
         ),
         ({"label": ("kind",), "header": False}, "there is no column kind: the table has no header"),
     ],
 )
 def test_columns_that_do_not_fit(tmp_path: Path, request_: dict[str, Any], text: str) -> None:
     assert text in refused("series", flats(tmp_path), **request_)
+
+
+def test_following_the_help_reads_a_table_with_a_label_and_words_between_its_values(tmp_path: Path) -> None:
+    rows = [f"P{n};{n}.25;{'ab'[n % 2]};note {n};{n + 1}.5" for n in range(8)]
+    place = write(tmp_path, "lot;length;kind;the note;width", *rows)
+    text = refused("series", place, inputs=TWO, classes=2)
+    assert "(kind), found 'a' | " in text
+    assert "if it is the label, write `label=kind`" in text
+    text = refused("series", place, inputs=TWO, classes=2, label=("kind",))
+    assert "(lot), found 'P0' | leave a column that holds no numbers out with `index=lot`" in text
+    assert "label=" not in text
+    text = refused("series", place, inputs=TWO, classes=2, label=("kind",), index=("lot",))
+    assert "(the note), found 'note 0' | leave a column" in text
+    assert '`index=[lot, "the note"]`' in text
+    data, _ = loaded_and_reported("series", place, inputs=TWO, classes=2, label=("kind",), index=("lot", "the note"))
+    assert data.classes == ("a", "b")
+    assert everything(data) == [[n + 0.25, n + 1.5] for n in range(8)]
+    text = refused("series", place, inputs=TWO, classes=2, index=("lot", "the note"))
+    assert "name the column of the label, such as `label=kind`" in text
 
 
 def test_targets_that_the_header_names(tmp_path: Path) -> None:

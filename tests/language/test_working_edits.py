@@ -23,6 +23,9 @@ def applied(edit: Edit) -> str:
     return text[: edit.span.start] + edit.text + text[edit.span.end :]
 
 
+TABLE = 'input 3\nfc 2\ntrain {{ data series "a.csv" {} }}'
+
+
 @pytest.mark.parametrize(
     ("text", "fixed"),
     [
@@ -70,6 +73,12 @@ def applied(edit: Edit) -> str:
         ("input 1x8x8\ndropout 12.5 %\nrelu", "input 1x8x8\ndropout 0.125\nrelu"),
         ("input 1x8x8\npool 2 s=1", "input 1x8x8\npool max k=2 s=1"),
         ("net my-net\ninput 8\nrelu", 'net "my-net"\ninput 8\nrelu'),
+        (TABLE.format("label=Größe"), TABLE.format('label="Größe"')),
+        (TABLE.format("label=Gewicht (g) test=0.2"), TABLE.format('label="Gewicht (g)" test=0.2')),
+        (TABLE.format("label=serial no. index=[date]"), TABLE.format('label="serial no." index=[date]')),
+        (TABLE.format("index=[sample no., date]"), TABLE.format('index=["sample no.", date]')),
+        (TABLE.format("index=[date, sample-no]"), TABLE.format('index=[date, "sample-no"]')),
+        (TABLE.format("index=2nd"), TABLE.format('index="2nd"')),
         ("net My Net\ninput 8\nrelu", 'net "My Net"\ninput 8\nrelu'),
         ("input 1x8x8  // digits\nrelu", "input 1x8x8  # digits\nrelu"),
         (

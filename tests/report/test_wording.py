@@ -47,7 +47,7 @@ def strings() -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value != "picture":
                 yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
     pages = [
-        *DOCS.glob("*.md"),
+        *DOCS.rglob("*.md"),
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         *PACKAGE.rglob("*.toml"),
