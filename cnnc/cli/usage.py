@@ -16,6 +16,7 @@ from cnnc.cli.app import COMMANDS
 from cnnc.cli.console import print_diagnostics
 from cnnc.diagnostics import CnncError, nearest
 from cnnc.language.synonyms import train_setting
+from cnnc.recipe.statements import Data
 
 if TYPE_CHECKING:
     from cnnc.network import Network
@@ -160,10 +161,18 @@ def _help_of_command(word: str, rest: Sequence[str]) -> str:
     return f"write `{f'cnnc {meant} {join(rest)}'.rstrip()}`" if meant else ""
 
 
+def _setting_of_option(command: str, name: str) -> str:
+    """What `--set` of this command calls an argument of a train statement or of `data`; "" if unknown."""
+    if command not in ("check", "train", "data"):
+        return ""
+    setting = train_setting(name) if command != "data" else ""
+    return setting or (f"train.data.{name}" if name in {spec.name for spec in Data.arguments} else "")
+
+
 def _help_of_option(command: str, option: str, words: Sequence[str], context: Any) -> str:
     value, rest = _without(option, words)
     meant = _OPTIONS.get(command, {}).get(option, "")
-    setting = train_setting(option.lstrip("-").replace("-", "_")) if command in ("check", "train") else ""
+    setting = _setting_of_option(command, option.lstrip("-").replace("-", "_"))
     if not meant and setting:
         meant = f"--set {setting}=VALUE"
     if meant:

@@ -57,6 +57,8 @@ def repaired(words: list[str], help: str) -> list[str]:
         ("train small.cnn --seed 7", "write `--set train.seed=7`"),
         ("train small.cnn --weight-decay 0.1", "write `--set train.optimizer.weight_decay=0.1`"),
         ("train small.cnn --optimizer rmsprop", "write `--set train.optimizer=rmsprop`"),
+        ("train small.cnn --val 0.2", "write `--set train.data.val=0.2`"),
+        ("data small.cnn --val 0.2", "write `--set train.data.val=0.2`"),
         ("train small.cnn --width 4", "a `let` of the file is set with `--set width=4`"),
         ("train small.cnn --out 'my run'", "write `--run 'my run'`"),
         ("train small.cnn --gpu cuda", "write `cnnc train small.cnn`"),
@@ -116,6 +118,13 @@ def test_the_help_is_what_was_meant_and_works(cnnc: Cnnc, files: Path, words: st
     more = repaired(typed, meant)
     more += ONE if more[0] == "train" and not any("epochs" in word for word in [*more, *meant.split()]) else []
     assert cnnc(*more).returncode == 0, more
+
+
+def test_an_option_for_the_label_of_a_table(cnnc: Cnnc, files: Path) -> None:
+    (files / "beans.csv").write_text("a,kind,b\n" + "".join(f"{n},{'xy'[n % 2]},{n * 2}\n" for n in range(30)))
+    done = cnnc("data", "series", "beans.csv", "--label", "kind")
+    assert help_of(done.stderr) == "write `--set train.data.label=kind`"
+    assert cnnc("data", "series", "beans.csv", "--set", "train.data.label=kind").returncode == 0
 
 
 @pytest.mark.parametrize(
