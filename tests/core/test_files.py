@@ -64,6 +64,25 @@ def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path: Path)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs the permissions of POSIX")
+def test_asking_for_the_umask_opens_no_file_of_another_thread_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells the mask only where another one is set, which holds for all threads until it is set back."""
+    real, masks = os.umask, list[int]()
+
+    def umask(mask: int) -> int:
+        masks.append(mask)
+        return real(mask)
+
+    before = real(0o022)
+    try:
+        monkeypatch.setattr(os, "umask", umask)
+        assert files.umask() == 0o022
+        assert real(0o022) == 0o022, "it is set back"
+    finally:
+        real(before)
+    assert all(mask & 0o022 == 0o022 for mask in masks)
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "x"
@@ -186,6 +205,7 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     write_atomic(path, b"data")
     assert os.read(reader, 9) == b"data"
+    assert os.read(reader, 9) == b"", "nobody holds the pipe open"
     os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
 
