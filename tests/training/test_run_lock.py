@@ -9,6 +9,7 @@ import platform
 import re
 import sys
 import tempfile
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +241,92 @@ def test_a_folder_that_another_run_takes_for_abandoned_is_made_again(
         assert not taken[0].exists()
         assert os.listdir(tmp_path) == ["a"]
     assert {path.name for path in run.folder.iterdir()} == {"network.cnn", "last.safetensors"}
+
+
+def test_a_temporary_folder_whose_lock_another_process_holds_is_left_to_it(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other is about to remove it, and has locked it first."""
+    held: list[Path] = []
+    make = tempfile.mkdtemp
+    with ExitStack() as others:
+
+        def made(**words: Any) -> str:
+            folder = str(make(**words))
+            if not held:
+                held.append(Path(folder))
+                others.enter_context(locked(held[0], print))
+            return folder
+
+        monkeypatch.setattr(tempfile, "mkdtemp", made)
+        with new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
+            assert sorted(os.listdir(tmp_path)) == sorted([held[0].name, "a"])
+            assert os.listdir(held[0]) == [LOCK_FILE]
+
+
+def test_a_temporary_folder_that_cannot_be_locked_is_removed(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+
+    def lock(folder: Path, report: run_folder.Report) -> AbstractContextManager[None]:
+        calls.append(folder)
+        if len(calls) == 1:
+            raise CnncError.of("E902", f"cannot write {folder}: no space left on device")
+        return locked(folder, report)
+
+    monkeypatch.setattr(run_folder, "locked", lock)
+    with (
+        pytest.raises(CnncError, match="no space left on device"),
+        new_folder(start(tiny(), trainer.data, tmp_path / "a"), print),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_a_run_folder_is_named(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with pytest.raises(CnncError, match=f"cannot write {tmp_path / 'a'}: file exists") as error, new_folder(run, print):
+        pass
+    assert error.value.diagnostics[0].code == "E902"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "mine"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a system that names open files")
+def test_the_name_of_a_new_folder_is_on_the_disk_before_the_training(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(file: int) -> None:
+        calls.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        sync(file)
+
+    def renamed(source: Path, target: Path) -> None:
+        calls.append(f"rename {target.name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    with new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
+        assert calls[-2:] == ["rename a", tmp_path.name]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_run_that_continues_another_one_begins_with_its_best_weights_and_metrics(
+    trainer: Trainer, tmp_path: Path, exists: bool
+) -> None:
+    (tmp_path / "from").mkdir()
+    for name in ("metrics.jsonl", "best.safetensors", "test.json"):
+        (tmp_path / "from" / name).write_text(name)
+    if exists:
+        (tmp_path / "a").mkdir()
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with new_folder(run, print, origin=tmp_path / "from"):
+        copied = {path.name: path.read_text() for path in run.folder.iterdir() if path.suffix in (".jsonl", ".json")}
+        assert copied == {"metrics.jsonl": "metrics.jsonl"}
+        assert (run.folder / "best.safetensors").read_text() == "best.safetensors"
+    with new_folder(start(tiny(), trainer.data, tmp_path / "b"), print, origin=tmp_path / "a" / "none"):
+        assert not (tmp_path / "b" / "best.safetensors").exists()
