@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import stat
 import sys
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
@@ -23,6 +24,12 @@ from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
 from cnnc.training.run_lock import LOCK_FILE, locked, remove_abandoned, require_not_taken
 from tests.training.conftest import Trainer, tiny
+
+
+def open_files() -> list[str]:
+    """The open files of this process, where the system lists them."""
+    return os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
+
 
 ELSEWHERE = json.dumps({"process": 5, "host": "node7", "since": "2026-01-02 03:04:05"})
 
@@ -115,10 +122,25 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
         return real(file)
 
     monkeypatch.setattr(file_lock, "_lock", lock)
+    before = open_files()
     with locked(tmp_path, print):
         assert len(calls) == 2
         with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
             pass
+    assert open_files() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links and the permissions of POSIX")
+def test_a_lock_file_is_that_of_all_who_may_write_and_what_takes_its_position_stays(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        with locked(tmp_path, print):
+            assert stat.S_IMODE((tmp_path / LOCK_FILE).stat().st_mode) == 0o666
+            (tmp_path / LOCK_FILE).unlink()
+            (tmp_path / LOCK_FILE).symlink_to(LOCK_FILE)  # which nobody can open
+    finally:
+        os.umask(mask)
+    assert (tmp_path / LOCK_FILE).is_symlink()
 
 
 def test_a_new_folder_appears_complete(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
