@@ -64,6 +64,37 @@ def test_a_lock_file_that_nobody_holds_is_taken_over(tmp_path: Path, text: str) 
     assert lines == []
 
 
+def test_what_a_longer_file_said_does_not_stay_in_it(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text(ELSEWHERE + " " * 999 + "{")
+    with locked(tmp_path, lambda line: None):
+        assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == os.getpid()
+        with pytest.raises(CnncError, match=f"process {os.getpid()} on "), locked(tmp_path, print):
+            pass
+
+
+def test_a_holder_that_has_not_written_its_name_yet_holds_the_lock(tmp_path: Path) -> None:
+    with locked(tmp_path, print):
+        (tmp_path / LOCK_FILE).write_text("")
+        with pytest.raises(CnncError, match="another process trains the run in ") as error, locked(tmp_path, print):
+            pass
+        assert (error.value.diagnostics[0].code, error.value.diagnostics[0].help) == ("E907", "wait until it ends")
+
+
+def test_a_lock_file_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        with pytest.raises(CnncError, match="no space left on device") as error, locked(tmp_path, print):
+            pass
+    assert error.value.diagnostics[0].code == "E902"
+    assert open_files() == before
+    with locked(tmp_path, print):
+        pass
+
+
 def test_the_process_number_in_a_file_that_nobody_holds_does_not_matter(tmp_path: Path) -> None:
     """After a restart of the machine another process may have it: here, this one and the first of the system."""
     for process in (os.getpid(), 1):
