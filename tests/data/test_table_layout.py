@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnc.data.series import read_unlabelled
-from cnnc.data.table_layout import TableLayout, find_layout
+from cnnc.data.table_layout import DeclaredColumns, TableLayout, find_layout
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import loaded_and_reported, refused, takes
 
@@ -151,6 +151,49 @@ def test_measurements_are_no_classes(tmp_path: Path) -> None:
     text = refused("series", tmp_path / "a.csv", inputs=(takes(1, 6),))
     assert "expected labels in the first or last column, found 30 different fractional numbers" in text
     assert "name the column of the label, such as `label=2`" in text
+
+
+def test_a_column_is_named_as_index_takes_it() -> None:
+    first = ["a", "b", "b", "", "two words", "größe"]
+    headed = TableLayout(True, 0)
+    assert [headed.name(n, first) for n in range(7)] == ["a", "2", "3", "4", '"two words"', '"größe"', "7"]
+    assert TableLayout(False, 0).name(1, first) == "2"
+
+
+def test_what_is_reported_of_a_layout() -> None:
+    first = ["a", "b", "c"]
+    assert list(TableLayout(True, 0).findings(first)) == ["the first line is a header: a, b, c"]
+    assert list(TableLayout(True, 0).findings([*first, "d"])) == ["the first line is a header: a, b, c, ..."]
+    assert list(TableLayout(True, 0).findings(["label", "b"])) == []
+    assert list(TableLayout(False, 2, 0, 1).findings(first)) == [
+        "column 1 numbers the lines and is not read",
+        "column 2 holds timestamps and is not read",
+        "the label is in column 3",
+    ]
+    for quiet in (
+        TableLayout(False, 2, is_declared=True),
+        TableLayout(False, 2, has_label=False),
+        TableLayout(False, 0),
+    ):
+        assert list(quiet.findings(first)) == []
+    named = TableLayout(False, 0, left_out=(1, 3), order=(4, 2))
+    assert list(named.findings(["y", "", "v", "note", "u"])) == [
+        "columns are taken by their names, in the order of training: u, v",
+        "not read: 2, note",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "label", "expected"),
+    [
+        ("a,b,c", (), TableLayout(True, 0)),
+        ("a,label,c", (), TableLayout(True, 1)),
+        ("a,b,c", ("c", 1), TableLayout(True, 2, targets=(2, 0), is_declared=True)),
+        ("a,label,c", (-1,), TableLayout(True, 2, targets=(2,), is_declared=True)),
+    ],
+)
+def test_a_header_alone_has_a_layout(header: str, label: tuple[str | int, ...], expected: TableLayout) -> None:
+    assert find_layout([header.split(",")], declared=DeclaredColumns(label, header=True)) == expected
 
 
 SENTENCES = [f"{adjective} film {n}" for n in range(15) for adjective in ("good", "bad")]
