@@ -58,7 +58,7 @@ def test_curves_are_drawn_in_a_twentieth_of_the_time(
 ) -> None:
     """Here, an epoch and a drawing take a second each."""
     seconds, drawn = count(0), list[int]()
-    monkeypatch.setattr(run_folder.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("cnnc.training.run_folder.time.monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(run_folder, "save_curves", lambda run, lines: drawn.append(len(lines)))
     run = start(tiny(), trainer.data, tmp_path)
     lines: list[str] = []
