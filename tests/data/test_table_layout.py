@@ -258,9 +258,9 @@ def test_the_layout_of_a_table_of_sentences(tmp_path: Path, name: str) -> None:
 
 
 def test_a_label_that_looks_like_a_header_and_occurs_again_is_a_label(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_text(table(["y", "n"] * 15, SENTENCES, separator="\t"), encoding="utf-8")
+    (tmp_path / "a.tsv").write_text(table(["target", "noise"] * 15, SENTENCES, separator="\t"), encoding="utf-8")
     data, _ = loaded_and_reported("text", tmp_path / "a.tsv", inputs=(takes(4, dtype="int64"),), classes=2, test=0.2)
-    assert data.classes == ("n", "y")
+    assert data.classes == ("noise", "target")
     assert len(data.train) + len(data.test) == 30
 
 
