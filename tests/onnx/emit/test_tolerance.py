@@ -82,6 +82,9 @@ def test_the_noise_may_come_from_fewer_samples_than_the_largest_element() -> Non
     reference = Reference.of(value, value[:1] + 1e-3)
     assert reference.noise.reshape(-1) == pytest.approx([1e-3])
     assert reference.largest.reshape(-1).tolist() == [5.0]
+    lone = np.zeros((1, 1, 40))
+    lone[0, 0, 7] = 1.0
+    assert Reference.of(lone, lone * 1.001).noise.reshape(-1) == pytest.approx([1e-3]), "of a single element"
     single_of_a_zero = np.zeros((1, 1, 40)) + 1e-3  # a relu may be open in float32 alone
     assert Reference.of(np.zeros((1, 1, 40)), single_of_a_zero).noise.reshape(-1) == pytest.approx([1e-3])
     assert Reference.of(np.zeros((1, 1, 40)), np.zeros((1, 1, 40))).noise.reshape(-1).tolist() == [0.0]
