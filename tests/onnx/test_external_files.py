@@ -48,6 +48,19 @@ def test_other_files_are_refused(folder: Path, location: str, reason: str) -> No
         open_external(folder, location)
 
 
+@pytest.mark.parametrize("location", ["../secret", "soft", "{folder}/w.bin"])
+def test_a_location_is_refused_where_the_system_does_not_name_open_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    """An absolute path, too, since the folder of a model may be moved."""
+    (folder / "soft").symlink_to(folder.parent / "secret")
+    monkeypatch.setattr(external_files, "_path_of", lambda file: None)
+    with pytest.raises(OSError, match="outside the model's folder"):
+        open_external(folder, location.format(folder=folder))
+    with open_external(folder, "w.bin") as file:
+        assert file.read() == b"weights"
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs a system that names open files")
 def test_a_name_that_becomes_a_link_before_it_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def swapped(path: Path) -> object:
