@@ -116,8 +116,9 @@ def test_onnxruntime_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_two_initializers_of_one_name_are_refused(tmp_path: Path) -> None:
     nodes, initializers = initializer("w.bin")
     path = saved(tmp_path / "model" / "m.onnx", nodes, [*initializers, external("w", "w.bin", 0)])
-    with pytest.raises(CnncError, match="E604"):
+    with pytest.raises(CnncError, match="is damaged: two initializers are named w") as error:
         open_model(path, "cpu")
+    assert error.value.diagnostics[0].code == "E604"
 
 
 PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
@@ -167,7 +168,7 @@ def test_a_tensor_whose_size_is_not_known_is_refused(element: int, dims: list[in
             read(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("dims", [[4], [3, 1], [-2, -1], [-2]])
+@pytest.mark.parametrize("dims", [[4], [3, 1], [-2, -1], [-2, -1, 1], [-2]])
 def test_raw_data_of_another_size_than_the_shape_says_is_left_to_onnxruntime(dims: list[int], tmp_path: Path) -> None:
     """Which refuses it; an array of another shape is never made of it."""
     tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims)
@@ -177,3 +178,15 @@ def test_raw_data_of_another_size_than_the_shape_says_is_left_to_onnxruntime(dim
     assert weights == {}
     assert found.graph.initializer[0].raw_data == content.tobytes()
     assert found.graph.initializer[0].data_location == TensorProto.DEFAULT
+
+
+def test_raw_data_that_were_left_out_are_given_beside_the_message(tmp_path: Path) -> None:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 1])
+    model = helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
+    raw = {0: np.array([1, 2], "<f4").view(np.uint8)}
+    message, weights = complete_model(model, raw, tmp_path / "m.onnx")
+    assert raw == {}
+    assert weights["w"].tolist() == [[1], [2]]
+    (named,) = message.graph.initializer
+    assert (named.data_location, named.raw_data) == (TensorProto.EXTERNAL, b"")
+    assert [(entry.key, entry.value) for entry in named.external_data] == [("location", "given beside the message")]
