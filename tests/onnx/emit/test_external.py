@@ -86,7 +86,11 @@ def test_weights_are_on_the_disk_before_the_model_that_needs_them(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    done = exported(tmp_path / "wide.onnx")
+    network = check(
+        "input 3x16x16; conv 16 k=3; relu; global_pool avg; fc 20"
+    )  # the last tensor is smaller than a buffer
+    weights = random_weights(network.require_graph(), 0)
+    done = export(network, weights, tmp_path / "wide.onnx", options=Options(external=True))
     assert done.data is not None
     assert calls[0] == (" content", done.data.stat().st_size), "all of it, also what was in a buffer"
     folder = tmp_path.name
