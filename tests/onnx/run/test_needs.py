@@ -61,6 +61,8 @@ def test_weights_in_memory(copies: int, need: int) -> None:
         require_weights_within_limits(with_constant(), "m", copies)
     with cnnc.limits(memory=need - 1), pytest.raises(CnncError, match="m, with its weights in memory, needs"):
         require_weights_within_limits(with_constant(), "m", copies)
+    with cnnc.limits(memory=2880):
+        require_weights_within_limits(with_constant(), "m")
     with cnnc.limits(memory=2879), pytest.raises(CnncError, match="m, with its weights in memory, needs"):
         require_weights_within_limits(with_constant(), "m")
 
@@ -78,6 +80,7 @@ def test_running_needs_the_weights_twice_and_what_is_alive() -> None:
 def test_what_is_not_known_counts_nothing_and_a_weight_is_no_activation() -> None:
     unknown = helper.make_node("Mystery", ["x"], ["m"], domain="elsewhere")
     assert running_memory(model(extra=[unknown]), {}) == 3 * ROW
+    assert running_memory(model(outputs="ym", extra=[unknown]), {}) == 3 * ROW
     listed = model(weights={"w": 500})
     listed.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [500]))
     assert running_memory(listed, {}) == 2 * 500 * 4 + 3 * ROW
