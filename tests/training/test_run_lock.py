@@ -174,6 +174,22 @@ def test_a_lock_file_is_that_of_all_who_may_write_and_what_takes_its_position_st
     assert (tmp_path / LOCK_FILE).is_symlink()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="deletes the file after it is closed")
+def test_the_lock_of_a_process_that_waited_for_this_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def closed(file: int) -> None:
+        close(file)
+        (tmp_path / LOCK_FILE).write_text(ELSEWHERE)
+
+    file, is_locked = file_lock.acquire(tmp_path / LOCK_FILE)
+    assert is_locked
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closed)
+        file_lock.release(file, tmp_path / LOCK_FILE)
+    assert (tmp_path / LOCK_FILE).read_text() == ELSEWHERE
+
+
 def test_a_new_folder_appears_complete(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever write fails, there is no folder; once there is one, a run can be resumed from it."""
     run = start(tiny(), trainer.data, tmp_path / "runs" / "net")

@@ -86,6 +86,15 @@ def test_what_is_not_known_counts_nothing_and_a_weight_is_no_activation() -> Non
     assert running_memory(listed, {}) == 2 * 500 * 4 + 3 * ROW
 
 
+def test_an_element_type_that_does_not_exist_counts_a_byte() -> None:
+    odd = model()
+    odd.graph.initializer.add(name="q", data_type=99, dims=[2, 5])
+    with cnnc.limits(memory=10):
+        require_weights_within_limits(odd, "m")
+    with cnnc.limits(memory=9), pytest.raises(CnncError, match="m, with its weights in memory, needs 10 B"):
+        require_weights_within_limits(odd, "m")
+
+
 def test_sizes_that_the_model_computes_are_known() -> None:
     three = numpy_helper.from_array(np.array([3, 1], np.int64))
     computed = [
