@@ -244,7 +244,7 @@ def test_the_outputs_of_the_optimized_model_are_compared_as_well(error: float) -
 
 def test_of_a_large_network_all_samples_are_compared_at_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = check("input 5; a: fc 4; b: fc 3").require_graph()
-    assert sample_count(graph) == 3
+    assert sample_count(graph) == sample_count(check(NET).require_graph()) == 3
     monkeypatch.setattr(verify, "LARGE_MACS", graph.total_macs - 1)
     assert sample_count(graph) == 2
     weights = random_weights(graph, 0)
