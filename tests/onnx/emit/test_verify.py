@@ -26,6 +26,7 @@ from cnnc.onnx.emit.verify import (
     sample_count,
     sample_feeds,
     verify_model,
+    with_outputs,
 )
 from cnnc.onnx.run.segments import RunnableModel
 from cnnc.onnx.run.session import Session
@@ -270,3 +271,11 @@ def test_feeds_reach_both_ends_of_their_range() -> None:
     (values,) = sample_feeds(check("input 1000; relu").require_graph(), 3).values()
     assert 0 <= values.min() < 0.01
     assert 0.99 < values.max() < 1
+
+
+def test_a_copy_of_a_model_with_other_outputs() -> None:
+    graph, _, model = built(NET)
+    before = model.SerializeToString(deterministic=True)
+    session = Session(with_outputs(model, ["relu1", "f"]).SerializeToString(), "copy", "cpu")
+    assert [array.shape for array in session.run(sample_feeds(graph, 2))] == [(2, 4, 8, 8), (2, 6)]
+    assert model.SerializeToString(deterministic=True) == before
