@@ -79,7 +79,12 @@ def test_a_lower_precision_replaces_a_model_and_its_file_of_weights(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("options", "limits", "code"),
-    [(Options(3), {}, "E804"), (Options(), {"params": 10}, "E913"), (Options(), {"memory": 1000}, "E913")],
+    [
+        (Options(3), {}, "E804"),
+        (Options(), {"params": 10}, "E913"),
+        (Options(), {"memory": 1000}, "E913"),
+        (Options(), {"memory": 500_000}, "E913"),
+    ],
 )
 def test_what_cannot_be_exported_is_refused_before_any_work(
     options: Options, limits: dict[str, Any], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
