@@ -30,7 +30,7 @@ def test_two_periods_of_sizes_and_a_few_much_larger_ones_are_looked_at() -> None
         sizes = sizes_of(family, symbol)
         near, far = sizes[:8], sizes[8:]
         assert near == list(range(least, least + 8))
-        assert len(far) == 2
+        assert len(far) == len(set(far)) == 2
         assert min(far) > 2 * max(near)
         for member in family.members:
             fixed = {"H", "W"} - {member.symbol}
@@ -81,6 +81,7 @@ def test_numbers_as_functions_of_one_symbol() -> None:
         assert found == (symbol, SizeFormula(2, 1))
     assert family.formula([7 for _ in sizes]) is None, "it depends on no size"
     assert family.formula([at["H"] + at["W"] for at in sizes]) is None, "it depends on two"
+    assert family.formula([at["H"] + at["W"] % 2 for at in sizes]) is None, "it depends on two, if only by a remainder"
     assert family.formula([at["H"] ** 2 for at in sizes]) is None, "there is no such function"
     noise = count()
     assert family.formula([next(noise) % 2 if m.symbol == "H" else 0 for m in family.members]) is None
@@ -95,6 +96,13 @@ def test_two_assignments_are_verified() -> None:
         assert all(network.survey.legal[symbol].allows(size) for symbol, size in sizes.items())
     assert all(small[symbol] < large[symbol] for symbol in "HW")
     assert (large["H"] - small["H"]) % 2, "with another remainder"
+
+
+def test_legal_sizes_are_verified() -> None:
+    network = check("input 1xH; a: identity; conv 2 k=3 s=2 p=same; upsample 2; concat a")
+    small, large = verification_sizes(network)
+    assert (small["H"] % 2, large["H"] % 2) == (0, 0)
+    assert small["H"] < large["H"]
 
 
 def test_sizes_that_are_not_legal_together_are_not_verified_together() -> None:
