@@ -371,6 +371,6 @@ def _mode(path: Path) -> int | None:
 
 def umask() -> int:
     """The permission bits that new files and folders do not get."""
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # for a moment also that of other threads: their files are then for nobody else
     os.umask(mask)
     return mask

@@ -11,7 +11,15 @@ import pytest
 from onnx import TensorProto, helper
 
 import cnnc
-from cnnc.core.limits import memory_size, most_memory, parameter_count
+from cnnc.core.limits import (
+    human_bytes,
+    memory_size,
+    most_memory,
+    most_parameters,
+    parameter_count,
+    require_memory_limit,
+    require_parameter_limit,
+)
 from cnnc.data import image_column
 from cnnc.graph.analysis import training_memory
 from cnnc.onnx.run.needs import running_memory
@@ -39,10 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("500", 500), ("500M", 500_000_000), ("1.5 GB", 1_500_000_000), ("2GiB", 1 << 31), ("8k", 8000)]
-)
+    ("text", "size"),
+    [("500", 500), ("500M", 500_000_000), ("1.5 GB", 1_500_000_000), ("2GiB", 1 << 31), ("8k", 8000), ("1B", 1),
+     ("3TB", 3 * 10**12), ("1KiB", 1024), ("0.5Mi", 1 << 19)],
+)  # fmt: skip
 def test_sizes_are_read(text: str, size: int) -> None:
     assert memory_size(text, "--max-memory").value == size
+    if "B" not in text:
+        assert parameter_count(text, "--max-params").value == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "٣M", "1e9", "M", "1 0M", "0.0001", "nan", "9" * 40, "1Q"])
@@ -97,6 +109,41 @@ def test_limits_end_with_their_block() -> None:
         assert limit is not None
         assert limit.value == 1000
     assert most_memory() is None
+
+
+def test_a_limit_that_an_inner_block_does_not_set_stays() -> None:
+    with cnnc.limits(memory=1000, params=7), cnnc.limits(memory=500), cnnc.limits(params=5):
+        memory, parameters = most_memory(), most_parameters()
+    assert memory is not None
+    assert parameters is not None
+    assert (memory.value, parameters.value) == (500, 5)
+    assert most_parameters() is None
+    with cnnc.limits(params=7), cnnc.limits(memory=500):
+        parameters = most_parameters()
+    assert parameters is not None
+    assert parameters.value == 7
+
+
+def test_the_limit_itself_is_allowed_and_one_more_is_not() -> None:
+    with cnnc.limits(memory=1000, params=10):
+        require_memory_limit(1000, "x")
+        require_parameter_limit(10, "x")
+        for need, shown in (
+            (1001, "1,001 B of memory; the limit is 1,000 B"),
+            (2500, "2.5 KB of memory; the limit is 1.0 KB"),
+        ):
+            with pytest.raises(cnnc.CnncError, match=f"x needs {re.escape(shown)} "):
+                require_memory_limit(need, "x")
+        with pytest.raises(cnnc.CnncError, match="x has 11 parameters; the limit is 10 "):
+            require_parameter_limit(11, "x")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 KB"), (999_900, "999.9 KB"), (1_000_000, "1.0 MB"), (10**9, "1.0 GB"), (10**13, "10000.0 GB")],
+)  # fmt: skip
+def test_sizes_as_they_are_shown(count: int, text: str) -> None:
+    assert human_bytes(count) == text
 
 
 def test_the_memory_of_a_model_counts_what_is_alive_at_once(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cnnc.core.files import (
     first_line,
     make_folder,
     open_file,
+    open_unbuffered,
     read_bytes,
     read_start,
     remove_temporary_files,
@@ -50,15 +51,36 @@ def test_writing_and_reading_back(tmp_path: Path) -> None:
 
 
 def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path: Path) -> None:
-    mask = os.umask(0o027)
-    try:
-        write_atomic(tmp_path / "x", b"")
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+    for new, expected in ((0, 0o666), (0o027, 0o640)):
+        (tmp_path / "x").unlink(missing_ok=True)
+        mask = os.umask(new)
+        try:
+            write_atomic(tmp_path / "x", b"")
+        finally:
+            os.umask(mask)
+        assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == expected
     (tmp_path / "x").chmod(0o600)
     write_atomic(tmp_path / "x", b"new")
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs the permissions of POSIX")
+def test_asking_for_the_umask_opens_no_file_of_another_thread_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system tells the mask only where another one is set, which holds for all threads until it is set back."""
+    real, masks = os.umask, list[int]()
+
+    def umask(mask: int) -> int:
+        masks.append(mask)
+        return real(mask)
+
+    before = real(0o022)
+    try:
+        monkeypatch.setattr(os, "umask", umask)
+        assert files.umask() == 0o022
+        assert real(0o022) == 0o022, "it is set back"
+    finally:
+        real(before)
+    assert all(mask & 0o022 == 0o022 for mask in masks)
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError()])
@@ -183,6 +205,7 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     write_atomic(path, b"data")
     assert os.read(reader, 9) == b"data"
+    assert os.read(reader, 9) == b"", "nobody holds the pipe open"
     os.close(reader)
     assert stat.S_ISFIFO(path.stat().st_mode)
 
@@ -209,6 +232,9 @@ def test_a_pipe_of_the_shell_is_read_within_the_limit() -> None:
         os.write(writing, b"12345")
         os.close(writing)
         path = Path(f"/dev/fd/{reading}")
+        for opened in (open_file, open_unbuffered):
+            with pytest.raises(OSError, match="it is a pipe"):
+                opened(path)  # only where the caller says so
         if expected is not None:
             assert read_bytes(path, limit) == expected
         else:
@@ -300,6 +326,14 @@ def test_a_file_that_is_refused_is_closed(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "x", Path(os.devnull)):
         with pytest.raises(OSError, match=r"directory|larger|device"):
             open_file(path, 4)
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts the open files of this process in /proc")
+def test_a_file_that_is_written_leaves_no_file_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    make_folder(tmp_path / "a" / "b")
+    write_atomic(tmp_path / "a" / "b" / "x", b"data")
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -153,3 +153,19 @@ def test_an_autoencoder_takes_its_columns_by_name(tmp_path: Path) -> None:
     data = load("series", tmp_path, path=path.name, inputs=THREE, columns=NAMES)
     assert data.train.images[0].tolist() in ROWS
     assert data.columns == NAMES
+
+
+@pytest.mark.parametrize("label", ["kind", "KIND", 2])
+def test_a_label_that_the_source_names_is_not_told_to_be_left_out(tmp_path: Path, label: str | int) -> None:
+    path = table(tmp_path / "a.csv", "weight,kind,note,width,length", *(f"{g},a,x,{w},{x}" for x, w, g in ROWS))
+    lines: list[str] = []
+    declared = DeclaredColumns((label,), values=NAMES)
+    assert read_unlabelled(path, 3, lines.append, declared).tolist() == ROWS
+    assert lines[-1] == f"{path}: not read: note"
+
+
+def test_a_table_of_nothing_but_values_has_no_labels(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "b,a", *(f"{n}.5,{n % 2}" for n in range(12)))
+    with pytest.raises(CnncError, match="there is no column of labels beside those of the values") as raised:
+        load("series", tmp_path, path=path.name, inputs=(TensorType((2,), "float32"),), classes=2, columns=("a", "b"))
+    assert raised.value.diagnostics[0].help == "name it as in training, or with `label=`"

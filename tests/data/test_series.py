@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from cnnc.data import load
+from cnnc.data.series import read_unlabelled
+from cnnc.data.table_layout import DeclaredColumns
+from cnnc.diagnostics import CnncError
 from tests.data.conftest import loaded_and_reported, refused, takes
 
 THREE = (takes(1, 3),)
@@ -113,6 +116,35 @@ def test_networks_whose_input_is_not_a_series_of_one_channel(tmp_path: Path, inp
     assert "save several channels as x (N, C, T) and y in a .npz file" in refused(
         "series", write(tmp_path, rows()), inputs=inputs
     )
+
+
+def test_one_value_per_line(tmp_path: Path) -> None:
+    place = write(tmp_path, "".join(f"{'ab'[n % 2]},{n}.5\n" for n in range(8)))
+    data = load("series", path=str(place), inputs=(takes(1),), classes=2, test=0.25)
+    assert sorted(np.concatenate([data.train.images, data.test.images]).tolist()) == [[n + 0.5] for n in range(8)]
+
+
+def test_lines_of_one_cell_are_reported_from_the_first_on(tmp_path: Path) -> None:
+    text = refused("series", write(tmp_path, "1 2 3 4\n0 2 3 4\n"))
+    assert "beats.csv:1: expected a label and its values" in text
+
+
+def test_prediction_without_a_known_length(tmp_path: Path) -> None:
+    """A length of 0 means that of the first line, whose first cell is a label if it is not a number."""
+    for text, values in (("1,2,3\n", [[1, 2, 3]]), ("up,2,3\n", [[2, 3]]), ("up,2,3\ndown,4,5\n", [[2, 3], [4, 5]])):
+        assert read_unlabelled(write(tmp_path, text), 0).tolist() == values
+    with pytest.raises(CnncError, match=r"beats\.csv: expected series, found none"):
+        read_unlabelled(write(tmp_path, "\n\n"), 0)
+
+
+def test_prediction_of_a_table_of_one_or_two_lines(tmp_path: Path) -> None:
+    """Nothing follows a single line that it could be the header of."""
+    assert read_unlabelled(write(tmp_path, "a,b\n1,2\n"), 2).tolist() == [[1, 2]]
+    assert read_unlabelled(write(tmp_path, "v\na,1\nb,2\n"), 1).tolist() == [[1], [2]]  # the header lacks the label
+    with pytest.raises(CnncError, match=r"beats\.csv:1: expected a number as value 1, found 'a'"):
+        read_unlabelled(write(tmp_path, "a,b\n"), 2)
+    with pytest.raises(CnncError, match=r"beats\.csv: expected series, found none"):
+        read_unlabelled(write(tmp_path, "b,a\n"), 2, declared=DeclaredColumns(values=("a", "b")))
 
 
 def test_a_different_number_of_classes_than_the_network(tmp_path: Path) -> None:

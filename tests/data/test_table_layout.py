@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnc.data.series import read_unlabelled
-from cnnc.data.table_layout import TableLayout, find_layout
+from cnnc.data.table_layout import DeclaredColumns, TableLayout, find_layout
 from cnnc.diagnostics import CnncError
 from tests.data.conftest import loaded_and_reported, refused, takes
 
@@ -120,6 +120,22 @@ def test_a_line_without_separators_is_told_its_count(tmp_path: Path) -> None:
         read_unlabelled(tmp_path / "a.csv", 4)
 
 
+def test_a_scale_between_two_names_is_a_header() -> None:
+    """Of patients and their diagnoses, in words."""
+    text = table([f"p{n}" for n in range(30)], SERIES, WORDS, header=f"patient,{COUNT},diagnosis")
+    rows = [line.split(",") for line in text.splitlines()]
+    for first in (rows[0], ["patient", *SCALE.split(","), "diagnosis"]):
+        found = find_layout([first, *rows[1:]], 6, 3, DeclaredColumns(unread=(1,)))
+        assert found == TableLayout(True, 7, left_out=(0,))
+    assert not find_layout(rows[1:], 6, 3, DeclaredColumns(unread=(1,))).header
+
+
+def test_a_ramp_under_a_label_that_occurs_again_is_no_header() -> None:
+    rows = [line.split(",") for line in table(WORDS, SERIES).splitlines()]
+    assert find_layout([["c1", *COUNT.split(",")], *rows], 6, 3) == TableLayout(False, 0)
+    assert find_layout([["kind", *COUNT.split(",")], *rows], 6, 3) == TableLayout(True, 0)
+
+
 def test_a_missing_number_in_the_first_line_names_no_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("0,1.5,2.5,None\n" + table(LABELS, SERIES[:, :3]), encoding="utf-8")
     assert "a.csv:1: expected a number as value 3, found 'None'" in refused("series", tmp_path / "a.csv")
@@ -153,6 +169,49 @@ def test_measurements_are_no_classes(tmp_path: Path) -> None:
     assert "name the column of the label, such as `label=2`" in text
 
 
+def test_a_column_is_named_as_index_takes_it() -> None:
+    first = ["a", "b", "b", "", "two words", "größe"]
+    headed = TableLayout(True, 0)
+    assert [headed.name(n, first) for n in range(7)] == ["a", "2", "3", "4", '"two words"', '"größe"', "7"]
+    assert TableLayout(False, 0).name(1, first) == "2"
+
+
+def test_what_is_reported_of_a_layout() -> None:
+    first = ["a", "b", "c"]
+    assert list(TableLayout(True, 0).findings(first)) == ["the first line is a header: a, b, c"]
+    assert list(TableLayout(True, 0).findings([*first, "d"])) == ["the first line is a header: a, b, c, ..."]
+    assert list(TableLayout(True, 0).findings(["label", "b"])) == []
+    assert list(TableLayout(False, 2, 0, 1).findings(first)) == [
+        "column 1 numbers the lines and is not read",
+        "column 2 holds timestamps and is not read",
+        "the label is in column 3",
+    ]
+    for quiet in (
+        TableLayout(False, 2, is_declared=True),
+        TableLayout(False, 2, has_label=False),
+        TableLayout(False, 0),
+    ):
+        assert list(quiet.findings(first)) == []
+    named = TableLayout(False, 0, left_out=(1, 3), order=(4, 2))
+    assert list(named.findings(["y", "", "v", "note", "u"])) == [
+        "columns are taken by their names, in the order of training: u, v",
+        "not read: 2, note",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "label", "expected"),
+    [
+        ("a,b,c", (), TableLayout(True, 0)),
+        ("a,label,c", (), TableLayout(True, 1)),
+        ("a,b,c", ("c", 1), TableLayout(True, 2, targets=(2, 0), is_declared=True)),
+        ("a,label,c", (-1,), TableLayout(True, 2, targets=(2,), is_declared=True)),
+    ],
+)
+def test_a_header_alone_has_a_layout(header: str, label: tuple[str | int, ...], expected: TableLayout) -> None:
+    assert find_layout([header.split(",")], declared=DeclaredColumns(label, header=True)) == expected
+
+
 SENTENCES = [f"{adjective} film {n}" for n in range(15) for adjective in ("good", "bad")]
 JUDGED = ["1", "0"] * 15
 
@@ -166,6 +225,10 @@ TEXTS = {
     "words as labels": (
         table(["good", "bad"] * 15, SENTENCES, header="sentiment,text", separator="\t"),
         [f"{HEADER}sentiment, text"],
+    ),
+    "words as labels, of another name": (
+        table(["good", "bad"] * 15, SENTENCES, header="label,opinion", separator="\t"),
+        [],
     ),
     "label last": (table(SENTENCES, JUDGED, separator="\t"), ["the label is in column 2"]),
     "label last, named": (
@@ -189,9 +252,16 @@ def test_the_layout_of_a_table_of_sentences(tmp_path: Path, name: str) -> None:
     )
     assert [line.removeprefix("PLACE: ") for line in lines[: len(findings)]] == findings
     assert "classes" in lines[len(findings)]
-    assert data.classes == (("bad", "good") if name == "words as labels" else ("0", "1"))
+    assert data.classes == (("bad", "good") if name.startswith("words as labels") else ("0", "1"))
     first = [data.vocabulary[row[0] - 2] for row in data.train.images.tolist()]
     assert [word == "good" for word in first] == (data.train.labels == 1).tolist()
+
+
+def test_a_label_that_looks_like_a_header_and_occurs_again_is_a_label(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text(table(["target", "noise"] * 15, SENTENCES, separator="\t"), encoding="utf-8")
+    data, _ = loaded_and_reported("text", tmp_path / "a.tsv", inputs=(takes(4, dtype="int64"),), classes=2, test=0.2)
+    assert data.classes == ("noise", "target")
+    assert len(data.train) + len(data.test) == 30
 
 
 def test_quotes_inside_a_sentence_stay(tmp_path: Path) -> None:

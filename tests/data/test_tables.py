@@ -216,6 +216,8 @@ def test_a_folder_with_a_table_for_each_share(tmp_path: Path) -> None:
     for name, first in (("Beats_TRAIN.csv", 0), ("beats-val.csv", 20), ("Beats_TEST.csv", 30)):
         (tmp_path / name).write_text(rows(first, 4), encoding="utf-8")
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+    (tmp_path / ".train.csv").write_text("hidden", encoding="utf-8")
+    (tmp_path / "other_train.csv").mkdir()
     data, lines = loaded_and_reported("series", tmp_path, inputs=TWO, classes=2)
     assert data.validation is not None
     for share, first in ((data.train, 0), (data.validation, 20), (data.test, 30)):
@@ -236,6 +238,15 @@ def test_a_table_of_kaggle_without_labels_is_no_test_share(tmp_path: Path) -> No
     assert "PLACE: not read: test.csv" in lines
     (tmp_path / "train.csv").unlink()
     assert "found no table of training" in refused("series", tmp_path, inputs=TWO)
+
+
+def test_a_table_with_a_short_header_is_not_taken_for_one_without_labels(tmp_path: Path) -> None:
+    rows = [f"{'ab'[n % 2]},{n},{n}.5" for n in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["label,a,b", *rows]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text("\n".join(["a,b", *rows]), encoding="utf-8")
+    text = refused("series", tmp_path, inputs=TWO)
+    assert "test.csv" in text
+    assert "not read" not in text
 
 
 def test_lines_longer_than_the_first(tmp_path: Path) -> None:

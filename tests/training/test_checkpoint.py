@@ -295,15 +295,44 @@ def test_where_there_is_none(tmp_path: Path, file: Path) -> None:
             checkpoints.find(path)
         assert [d.code for d in caught.value.diagnostics] == ["E606"]
         assert caught.value.status is Exit.DATA
+    for name in ("b", "a", "c"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "last.safetensors").touch()
+    with pytest.raises(CnncError, match="runs holds no checkpoint") as caught:
+        checkpoints.find(tmp_path / "runs")
+    assert caught.value.diagnostics[0].help == f"name a run folder in it, such as {tmp_path / 'runs' / 'a'}"
+
+
+def test_a_run_that_has_not_begun() -> None:
+    assert Progress() == Progress(0, 0, 0.0, 0, 0, 0, -1, float("-inf"), float("inf"), -1)
+
+
+def test_a_checkpoint_is_shown_without_its_weights(made: Checkpoint) -> None:
+    assert "array" not in repr(made)
+
+
+def test_the_best_epoch_and_the_score_of_a_run_folder(tmp_path: Path, made: Checkpoint) -> None:
+    assert checkpoints.best_epoch(tmp_path) is None
+    assert checkpoints.test_score(tmp_path) == {}
+    for best in (0, 6):
+        checkpoints.save(tmp_path / "best.safetensors", replace(made, progress=Progress(9, best_epoch=best)))
+        assert checkpoints.best_epoch(tmp_path) == best + 1
+    whole = (tmp_path / "best.safetensors").read_bytes()
+    for damaged in (b"", whole[:20], whole.replace(b"best_epoch", b"bast_epoch")):
+        (tmp_path / "best.safetensors").write_bytes(damaged)
+        assert checkpoints.best_epoch(tmp_path) is None
+    for text, score in (('{"epoch": 3}', {"epoch": 3}), ("[3]", {}), ("{", {}), ("", {}), ("[" * 5000, {})):
+        (tmp_path / "test.json").write_text(text)
+        assert checkpoints.test_score(tmp_path) == score
 
 
 def test_weights_of_another_network(made: Checkpoint) -> None:
-    for weights in (
-        {},
-        {**made.weights, "fc1.bias": np.zeros(9, np.float32)},
-        {**made.weights, "fc2.bias": np.zeros(9)},
+    for weights, difference in (
+        ({}, "fc1.bias is missing in the checkpoint, 10 in the network"),
+        ({**made.weights, "fc1.bias": np.zeros((9, 1), np.float32)}, "fc1.bias is 9x1 in the checkpoint, 10 in"),
+        ({**made.weights, "fc2.bias": np.zeros(())}, "fc2.bias is a scalar in the checkpoint, missing in the network"),
     ):
-        with pytest.raises(CnncError) as caught:
+        with pytest.raises(CnncError, match=f"does not fit the network: {difference}") as caught:
             replace(made, weights=weights).network()
         assert [d.code for d in caught.value.diagnostics] == ["E605"]
 
@@ -358,6 +387,7 @@ def test_the_library_reads_what_is_written(file: Path, made: Checkpoint) -> None
     """A checkpoint is a safetensors file for others as well."""
     from safetensors import safe_open
 
+    assert len(parts(file.read_bytes())[0]) % 8 == 0, "tensors that are mapped into memory are aligned"
     with safe_open(file, "numpy") as opened:
         assert set(opened.metadata()) == {"cnnc", "digest", "format"}
         names = set(opened.keys())

@@ -7,8 +7,10 @@ import json
 import os
 import platform
 import re
+import stat
 import sys
 import tempfile
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,12 @@ from cnnc.training.loop import start
 from cnnc.training.run_folder import new_folder
 from cnnc.training.run_lock import LOCK_FILE, locked, remove_abandoned, require_not_taken
 from tests.training.conftest import Trainer, tiny
+
+
+def open_files() -> list[str]:
+    """The open files of this process, where the system lists them."""
+    return os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else []
+
 
 ELSEWHERE = json.dumps({"process": 5, "host": "node7", "since": "2026-01-02 03:04:05"})
 
@@ -54,6 +62,37 @@ def test_a_lock_file_that_nobody_holds_is_taken_over(tmp_path: Path, text: str) 
     with locked(tmp_path, lines.append):
         pass
     assert lines == []
+
+
+def test_what_a_longer_file_said_does_not_stay_in_it(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text(ELSEWHERE + " " * 999 + "{")
+    with locked(tmp_path, lambda line: None):
+        assert json.loads((tmp_path / LOCK_FILE).read_text())["process"] == os.getpid()
+        with pytest.raises(CnncError, match=f"process {os.getpid()} on "), locked(tmp_path, print):
+            pass
+
+
+def test_a_holder_that_has_not_written_its_name_yet_holds_the_lock(tmp_path: Path) -> None:
+    with locked(tmp_path, print):
+        (tmp_path / LOCK_FILE).write_text("")
+        with pytest.raises(CnncError, match="another process trains the run in ") as error, locked(tmp_path, print):
+            pass
+        assert (error.value.diagnostics[0].code, error.value.diagnostics[0].help) == ("E907", "wait until it ends")
+
+
+def test_a_lock_file_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = open_files()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        with pytest.raises(CnncError, match="no space left on device") as error, locked(tmp_path, print):
+            pass
+    assert error.value.diagnostics[0].code == "E902"
+    assert open_files() == before
+    with locked(tmp_path, print):
+        pass
 
 
 def test_the_process_number_in_a_file_that_nobody_holds_does_not_matter(tmp_path: Path) -> None:
@@ -114,10 +153,41 @@ def test_a_file_that_its_holder_deletes_is_not_taken_for_the_lock(
         return real(file)
 
     monkeypatch.setattr(file_lock, "_lock", lock)
+    before = open_files()
     with locked(tmp_path, print):
         assert len(calls) == 2
         with pytest.raises(CnncError, match="is in use"), locked(tmp_path, print):
             pass
+    assert open_files() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links and the permissions of POSIX")
+def test_a_lock_file_is_that_of_all_who_may_write_and_what_takes_its_position_stays(tmp_path: Path) -> None:
+    mask = os.umask(0)
+    try:
+        with locked(tmp_path, print):
+            assert stat.S_IMODE((tmp_path / LOCK_FILE).stat().st_mode) == 0o666
+            (tmp_path / LOCK_FILE).unlink()
+            (tmp_path / LOCK_FILE).symlink_to(LOCK_FILE)  # which nobody can open
+    finally:
+        os.umask(mask)
+    assert (tmp_path / LOCK_FILE).is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="deletes the file after it is closed")
+def test_the_lock_of_a_process_that_waited_for_this_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = os.close
+
+    def closed(file: int) -> None:
+        close(file)
+        (tmp_path / LOCK_FILE).write_text(ELSEWHERE)
+
+    file, is_locked = file_lock.acquire(tmp_path / LOCK_FILE)
+    assert is_locked
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", closed)
+        file_lock.release(file, tmp_path / LOCK_FILE)
+    assert (tmp_path / LOCK_FILE).read_text() == ELSEWHERE
 
 
 def test_a_new_folder_appears_complete(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,3 +310,92 @@ def test_a_folder_that_another_run_takes_for_abandoned_is_made_again(
         assert not taken[0].exists()
         assert os.listdir(tmp_path) == ["a"]
     assert {path.name for path in run.folder.iterdir()} == {"network.cnn", "last.safetensors"}
+
+
+def test_a_temporary_folder_whose_lock_another_process_holds_is_left_to_it(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other is about to remove it, and has locked it first."""
+    held: list[Path] = []
+    make = tempfile.mkdtemp
+    with ExitStack() as others:
+
+        def made(**words: Any) -> str:
+            folder = str(make(**words))
+            if not held:
+                held.append(Path(folder))
+                others.enter_context(locked(held[0], print))
+            return folder
+
+        monkeypatch.setattr(tempfile, "mkdtemp", made)
+        with new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
+            assert sorted(os.listdir(tmp_path)) == sorted([held[0].name, "a"])
+            assert os.listdir(held[0]) == [LOCK_FILE]
+
+
+def test_a_temporary_folder_that_cannot_be_locked_is_removed(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Path] = []
+
+    def lock(folder: Path, report: run_folder.Report) -> AbstractContextManager[None]:
+        calls.append(folder)
+        if len(calls) == 1:
+            raise CnncError.of("E902", f"cannot write {folder}: no space left on device")
+        return locked(folder, report)
+
+    monkeypatch.setattr(run_folder, "locked", lock)
+    with (
+        pytest.raises(CnncError, match="no space left on device"),
+        new_folder(start(tiny(), trainer.data, tmp_path / "a"), print),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_place_of_a_run_folder_is_named(trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("mine")
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with pytest.raises(CnncError, match=f"cannot write {tmp_path / 'a'}: file exists") as error, new_folder(run, print):
+        pass
+    assert error.value.diagnostics[0].code == "E902"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "mine"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a system that names open files")
+def test_the_name_of_a_new_folder_is_on_the_disk_before_the_training(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(file: int) -> None:
+        calls.append(Path(os.readlink(f"/proc/self/fd/{file}")).name)
+        sync(file)
+
+    def renamed(source: Path, target: Path) -> None:
+        calls.append(f"rename {target.name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    with new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
+        assert calls[-2:] == ["rename a", tmp_path.name]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_run_that_continues_another_one_begins_with_its_best_weights_and_metrics(
+    trainer: Trainer, tmp_path: Path, exists: bool
+) -> None:
+    (tmp_path / "from").mkdir()
+    for name in ("metrics.jsonl", "best.safetensors", "test.json"):
+        (tmp_path / "from" / name).write_text(name)
+    if exists:
+        (tmp_path / "a").mkdir()
+    run = start(tiny(), trainer.data, tmp_path / "a")
+    with new_folder(run, print, origin=tmp_path / "from"):
+        copied = {path.name: path.read_text() for path in run.folder.iterdir() if path.suffix in (".jsonl", ".json")}
+        assert copied == {"metrics.jsonl": "metrics.jsonl"}
+        assert (run.folder / "best.safetensors").read_text() == "best.safetensors"
+    with new_folder(start(tiny(), trainer.data, tmp_path / "b"), print, origin=tmp_path / "a" / "none"):
+        assert not (tmp_path / "b" / "best.safetensors").exists()

@@ -59,6 +59,57 @@ def test_external_weights_are_in_the_models_folder(tmp_path: Path) -> None:
         np.testing.assert_array_equal(onnx.numpy_helper.to_array(tensor), kept[tensor.name])
 
 
+def test_tensors_begin_at_a_page(tmp_path: Path) -> None:
+    """So that a runtime can map them into memory."""
+    done = exported(tmp_path / "wide.onnx")
+    stored = onnx.load(done.path, load_external_data=False).graph.initializer
+    offsets = [int(e.value) for tensor in stored for e in tensor.external_data if e.key == "offset"]
+    assert len(offsets) > 2
+    assert all(offset % 4096 == 0 for offset in offsets)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs a system that names open files")
+def test_weights_are_on_the_disk_before_the_model_that_needs_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, int]] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(file: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{file}"))
+        calls.append((path.name if path.is_dir() else f"{path.suffix} content", os.fstat(file).st_size))
+        sync(file)
+
+    def replaced(source: Path, target: Path) -> None:
+        calls.append((f"{Path(target).suffix} name", 0))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    network = check(
+        "input 3x16x16; conv 16 k=3; relu; global_pool avg; fc 20"
+    )  # the last tensor is smaller than a buffer
+    weights = random_weights(network.require_graph(), 0)
+    done = export(network, weights, tmp_path / "wide.onnx", options=Options(external=True))
+    assert done.data is not None
+    assert calls[0] == (" content", done.data.stat().st_size), "all of it, also what was in a buffer"
+    folder = tmp_path.name
+    names = [name for name, _ in calls]
+    assert names == [" content", ".data name", folder, ".part name", ".part content", ".onnx name", folder]
+
+
+def test_a_model_that_is_a_link_has_its_weights_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "wide.onnx").symlink_to(Path("there") / "model.onnx")
+    done = exported(tmp_path / "wide.onnx")
+    assert done.data is not None
+    assert done.data == (tmp_path / "there").resolve() / done.data.name
+    assert done.data.name.startswith("model.onnx.")
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["model.onnx", done.data.name]
+    assert [p.name for p in tmp_path.iterdir() if p.is_symlink()] == ["wide.onnx"]
+    assert right(tmp_path / "there" / "model.onnx")
+
+
 def test_both_files_can_be_moved(tmp_path: Path) -> None:
     done = exported(tmp_path / "wide.onnx")
     (tmp_path / "there").mkdir()

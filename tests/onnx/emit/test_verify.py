@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import onnx
 import pytest
@@ -11,11 +13,23 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
 from cnnc.network import check
+from cnnc.onnx.emit import verify
 from cnnc.onnx.emit.layer_by_layer import LayerByLayer
 from cnnc.onnx.emit.model import emit
 from cnnc.onnx.emit.passes import run_passes
 from cnnc.onnx.emit.tolerance import ATOL, RTOL, Deviation
-from cnnc.onnx.emit.verify import Verification, combined, random_weights, sample_feeds, verify_model
+from cnnc.onnx.emit.verify import (
+    Comparison,
+    Verification,
+    combined,
+    random_weights,
+    sample_count,
+    sample_feeds,
+    verify_model,
+    with_outputs,
+)
+from cnnc.onnx.run.segments import RunnableModel
+from cnnc.onnx.run.session import Session
 from cnnc.reference.engine import layer_outputs
 from cnnc.reference.initializers import initialize
 
@@ -188,3 +202,80 @@ def test_a_wrongly_folded_batch_norm_fails(what: str) -> None:
     fresh = np.full(4, 1.0 if what in ("var", "scale") else 0.0, np.float32)
     model = emit(*run_passes(graph, {**weights, f"bn1.{what}": fresh}), {})
     assert not verification_of(graph, weights, model).worst.passes
+
+
+def test_of_two_layers_that_err_each_is_judged_on_its_own() -> None:
+    """From the model's own inputs: the layers after a wrong one are right."""
+    graph, weights, model = built(NET)
+    planted(model, "c.bias", (0,), 0.1)
+    found = comparison_of(graph, weights, model)._compare_layer_by_layer()
+    assert found.by_layer
+    assert [(d.name, d.passes) for d in found.deviations] == [("c", False), ("relu1", True), ("f", True)]
+    whole = comparison_of(graph, weights, model).compare_tensors()
+    assert whole.by_layer, "a tensor that deviates from the network is judged again"
+    assert not whole.worst.passes
+
+
+def comparison_of(graph: Graph, weights: Weights, model: onnx.ModelProto, samples: int = 3) -> Comparison:
+    return Comparison(RunnableModel(model, {}, graph.name), graph, weights, sample_feeds(graph, samples))
+
+
+@pytest.mark.parametrize("error", [0.0, 0.1])
+def test_the_outputs_of_the_optimized_model_are_compared_as_well(error: float) -> None:
+    """Here another model stands for what a wrong optimization makes of this one."""
+    graph, weights, model = built(NET)
+    comparison = comparison_of(graph, weights, model)
+    tensors = comparison.compare_tensors()
+    tensors.require_within_tolerance(graph)
+    planted(model, "f.bias", (5,), error)
+    found = comparison.compare_outputs(Session(model.SerializeToString(), graph.name, "cpu"))
+    assert [(d.name, d.optimized) for d in found.deviations] == [
+        ("c", False),
+        ("relu1", False),
+        ("f", False),
+        ("f", True),
+    ]
+    assert found.deviations[:-1] == tensors.deviations
+    assert [d.passes for d in found.deviations] == [True, True, True, not error]
+    with (
+        nullcontext() if not error else pytest.raises(CnncError, match="f of the exported graph, as onnxruntime optim")
+    ):
+        found.require_within_tolerance(graph)
+
+
+def test_of_a_large_network_all_samples_are_compared_at_the_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = check("input 5; a: fc 4; b: fc 3").require_graph()
+    assert sample_count(graph) == sample_count(check(NET).require_graph()) == 3
+    monkeypatch.setattr(verify, "LARGE_MACS", graph.total_macs - 1)
+    assert sample_count(graph) == 2
+    weights = random_weights(graph, 0)
+    feeds = {"input1": np.stack([np.zeros(5, np.float32), np.ones(5, np.float32)])}
+    model = emit(graph, weights, {})
+    verify_model(model, graph, weights, feeds).require_within_tolerance(graph)
+    planted(model, "a.weight", (0, 0), 0.5)  # which the first sample does not see
+    found = verify_model(model, graph, weights, feeds)
+    assert found.by_layer, "the output deviates at the second sample; then each layer is judged at all samples"
+    assert [(d.name, d.passes) for d in found.deviations if not d.optimized] == [("a", False), ("b", True)]
+
+
+def test_feeds_reach_both_ends_of_their_range() -> None:
+    graph = check(
+        "image: input 1x40x40 dtype=uint8; conv 1 k=3; words: input 900 dtype=int64; embed 3 vocab=7"
+    ).require_graph()
+    feeds = sample_feeds(graph, 3)
+    assert [(name, array.shape, array.min(), array.max()) for name, array in feeds.items()] == [
+        ("image", (3, 1, 40, 40), 0, 255),
+        ("words", (3, 900), 0, 6),
+    ]
+    assert not np.array_equal(sample_feeds(graph, 3, 1)["image"], feeds["image"])
+    (values,) = sample_feeds(check("input 1000; relu").require_graph(), 3).values()
+    assert 0 <= values.min() < 0.01
+    assert 0.99 < values.max() < 1
+
+
+def test_a_copy_of_a_model_with_other_outputs() -> None:
+    graph, _, model = built(NET)
+    before = model.SerializeToString(deterministic=True)
+    session = Session(with_outputs(model, ["relu1", "f"]).SerializeToString(), "copy", "cpu")
+    assert [array.shape for array in session.run(sample_feeds(graph, 2))] == [(2, 4, 8, 8), (2, 6)]
+    assert model.SerializeToString(deterministic=True) == before

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnnc.diagnostics import CnncError
 from cnnc.onnx.run import session as sessions
-from cnnc.onnx.run.complete_model import complete_model
+from cnnc.onnx.run.complete_model import complete_model, embedded_model
 from cnnc.onnx.run.inspect import describe
 from cnnc.onnx.run.model_content import model_content
 from cnnc.onnx.run.session import open_model
@@ -116,5 +116,77 @@ def test_onnxruntime_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_two_initializers_of_one_name_are_refused(tmp_path: Path) -> None:
     nodes, initializers = initializer("w.bin")
     path = saved(tmp_path / "model" / "m.onnx", nodes, [*initializers, external("w", "w.bin", 0)])
-    with pytest.raises(CnncError, match="E604"):
+    with pytest.raises(CnncError, match="is damaged: two initializers are named w") as error:
         open_model(path, "cpu")
+    assert error.value.diagnostics[0].code == "E604"
+
+
+PACKED = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+"""Element types of which several share a byte, with their bits."""
+
+
+def of_elements(element: int, dims: list[int]) -> onnx.ModelProto:
+    """A message with a tensor of this many elements at the begin of w.bin; the file alone says how long it is."""
+    tensor = TensorProto(name="w", data_type=element, dims=dims, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="w.bin")
+    return helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, _ in TensorProto.DataType.items() if name not in ("UNDEFINED", "STRING")]
+)
+@pytest.mark.parametrize("dims", [[], [3], [5, 1], [2, 0]])
+def test_a_tensor_of_any_element_type_takes_its_bytes(name: str, dims: list[int], tmp_path: Path) -> None:
+    element, count = TensorProto.DataType.Value(name), int(np.prod(dims, dtype=int))
+    bits = PACKED.get(name) or 8 * helper.tensor_dtype_to_np_dtype(element).itemsize
+    (tmp_path / "w.bin").write_bytes(bytes(range(100)))
+    model = of_elements(element, dims)
+    (tensor,) = embedded_model(model, tmp_path / "m.onnx").graph.initializer
+    assert tensor.raw_data == bytes(range((count * bits + 7) // 8))
+    assert (tensor.data_location, len(tensor.external_data)) == (TensorProto.DEFAULT, 0)
+    message, weights = complete_model(of_elements(element, dims), {}, tmp_path / "m.onnx")
+    if "w" in weights:
+        assert weights["w"].shape == tuple(dims)
+        assert weights["w"].tobytes() == tensor.raw_data
+        assert message.graph.initializer[0].data_location == TensorProto.EXTERNAL
+    else:
+        assert message.graph.initializer[0] == tensor
+    is_numpy = np.dtype(helper.tensor_dtype_to_np_dtype(element)).kind in "fiub" and name not in PACKED
+    assert ("w" in weights) == is_numpy
+
+
+@pytest.mark.parametrize(
+    ("element", "dims"), [(TensorProto.FLOAT, [-1]), (TensorProto.FLOAT, [2, -3]), (TensorProto.STRING, [2]), (0, [2]), (99, [2])]
+)  # fmt: skip
+def test_a_tensor_whose_size_is_not_known_is_refused(element: int, dims: list[int], tmp_path: Path) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(100))
+    for read in (
+        lambda path: complete_model(of_elements(element, dims), {}, path),
+        lambda path: embedded_model(of_elements(element, dims), path),
+    ):
+        with pytest.raises(CnncError, match="has a shape or element type that cannot be read"):
+            read(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("dims", [[4], [3, 1], [-2, -1], [-2, -1, 1], [-2]])
+def test_raw_data_of_another_size_than_the_shape_says_is_left_to_onnxruntime(dims: list[int], tmp_path: Path) -> None:
+    """Which refuses it; an array of another shape is never made of it."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims)
+    model = helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
+    content = np.zeros(8, np.uint8)
+    found, weights = complete_model(model, {0: content}, tmp_path / "m.onnx")
+    assert weights == {}
+    assert found.graph.initializer[0].raw_data == content.tobytes()
+    assert found.graph.initializer[0].data_location == TensorProto.DEFAULT
+
+
+def test_raw_data_that_were_left_out_are_given_beside_the_message(tmp_path: Path) -> None:
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 1])
+    model = helper.make_model(helper.make_graph([], "g", [], [], [tensor]))
+    raw = {0: np.array([1, 2], "<f4").view(np.uint8)}
+    message, weights = complete_model(model, raw, tmp_path / "m.onnx")
+    assert raw == {}
+    assert weights["w"].tolist() == [[1], [2]]
+    (named,) = message.graph.initializer
+    assert (named.data_location, named.raw_data) == (TensorProto.EXTERNAL, b"")
+    assert [(entry.key, entry.value) for entry in named.external_data] == [("location", "given beside the message")]
