@@ -94,10 +94,9 @@ def _temporary_folder(wanted: Path, lock: ExitStack, report: Report) -> Path:
             lock.enter_context(locked(folder, report))
             return folder
         except CnncError as error:
-            is_taken = (
-                error.diagnostics[0].code == "E907"
-            )  # by a process that took it for abandoned before it was locked
-            if not is_taken and folder.exists():
+            # another process may take it for abandoned before it is locked, and hold its lock (E907) or have deleted it
+            is_taken = error.diagnostics[0].code == "E907" or not folder.exists()
+            if not is_taken:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 
