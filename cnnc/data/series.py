@@ -4,7 +4,8 @@ A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the sam
 line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
 finds out whether the first line is a header, whether the first column numbers the lines or holds timestamps, and whether
 the label stands last; what it finds is reported. The source may name all that: `label=`, `index=`, `header=`. `number_format`
-finds out how numbers are written. Where a header names the columns of values, later tables may have them in another order. A folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
+finds out how numbers are written. Where a header names the columns of values, later tables may have them in another order. A
+folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
 
 In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels, of which the
 same fraction of each class becomes the test split; or values (N, targets) for a network that predicts numbers. Classes are the

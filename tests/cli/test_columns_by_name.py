@@ -82,6 +82,23 @@ def test_the_program_of_the_card_says_which_numbers_it_does_not_read(folder: Pat
     assert said in done.stderr
 
 
+def test_an_input_of_open_length_takes_longer_series_in_their_order(tmp_path: Path) -> None:
+    source = 'input 1xT; conv 2 k=3; global_pool avg; fc 2; train { data series "a.csv"; loss cross_entropy; epochs 1 }'
+    (tmp_path / "a.csv").write_text(
+        "label,t0,t1,t2\n" + "".join(f"{'xy'[n % 2]},{n},{n % 3},{-n}\n" for n in range(20))
+    )
+    (tmp_path / "long.csv").write_text("t4,t3,t2,t1,t0\n1,5,2,4,3\n")
+    (tmp_path / "bare.csv").write_text("1,5,2,4,3\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        cnnc.train(cnnc.check(source, at={"T": 3}), "run", progress=False)
+        cnnc.export("run", "net.onnx")
+        for subject in ("run", "net.onnx"):
+            long, bare = (cnnc.predict(subject, Path(name)).outputs["fc1"] for name in ("long.csv", "bare.csv"))
+            assert np.array_equal(long, bare), subject
+    assert "columns" not in run("info", "net.onnx", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
