@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -117,10 +118,14 @@ def _give_name(run: Run, temporary: Path, wanted: Path, numbered: bool) -> None:
 
 
 def _remove_abandoned(wanted: Path) -> None:
-    """Deletes the temporary folders that killed processes left behind when they began a run of this name."""
+    """Deletes the temporary folders that killed processes left behind when they began a run of this name.
+
+    Those of `cnnc export -o NAME.onnx` have names with one more dot, and are not locked.
+    """
+    temporary = re.compile(rf"\.{re.escape(wanted.name)}\.[^.]+{re.escape(_SUFFIX)}")
     with suppress(OSError):
         for folder in wanted.parent.iterdir():
-            if folder.name.startswith(f".{wanted.name}.") and folder.suffix == _SUFFIX:
+            if temporary.fullmatch(folder.name):
                 remove_abandoned(folder)
 
 
