@@ -87,9 +87,11 @@ class TableLayout(NamedTuple):
         return cells[self.label], [cells[n] for n in self.values(len(cells))]
 
     def value_names(self, first: Sequence[str]) -> tuple[str, ...]:
-        """The names of the columns of values; () unless each has one of its own, and none is a number."""
+        """The names of the columns of values; () unless each has one of its own, and none is a number, as in `1.5` and `1,5`."""
         names = tuple(first[n] for n in self.values(len(first))) if self.header else ()
-        is_named = len(set(names)) == len(names) and all(name and parse_number(name) is None for name in names)
+        is_named = len(set(names)) == len(names) and all(
+            name and parse_number(name.replace(",", ".")) is None for name in names
+        )
         return names if is_named else ()
 
     def findings(self, first: Sequence[str]) -> Iterator[str]:

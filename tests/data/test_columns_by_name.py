@@ -147,7 +147,7 @@ def test_training_keeps_the_names_of_the_values(tmp_path: Path) -> None:
     path = table(tmp_path / "a.csv", "id,width,kind,length", *rows)
     data = load("series", tmp_path, path="a.csv", inputs=(TensorType((2,), "float32"),), classes=2, label=("kind",))
     assert data.columns == ("width", "length")
-    for header in ("id,width,kind,width", "id,1,kind,2", "id,,kind,b"):
+    for header in ("id,width,kind,width", "id,1,kind,2", "id,,kind,b", 'id,"1,5",kind,b'):
         table(path, header, *rows)
         assert load("series", tmp_path, path="a.csv", classes=2, label=(3,)).columns == (), header
     table(path, rows[0], *rows[1:])
