@@ -233,7 +233,8 @@ def _series(path: Path, spec: InputSpec) -> PredictionInputs:
     length = spec.shape[-1] if isinstance(spec.shape[-1], int) else 0
     notes: list[str] = []
     label, index = (tuple(spec.data.get(name) or ()) for name in ("label", "index"))
-    declared = DeclaredColumns(label, index, spec.data.get("header"), spec.columns)
+    names = spec.columns if length else ()  # series of any length: the names of another one do not bind
+    declared = DeclaredColumns(label, index, spec.data.get("header"), names)
     series = read_unlabelled(path, length, notes.append, declared, spec.data.get("decimal"))
     return PredictionInputs({spec.name: as_batch(series, str(path), spec, batch=True)}, "\n".join(notes))
 

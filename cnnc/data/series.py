@@ -4,7 +4,8 @@ A line is `label, v1, v2, ...`, separated by commas, semicolons or tabs (the sam
 line `sep=;` before it). Every line has the same number of values: that of the network's input 1xT, or T. `table_layout`
 finds out whether the first line is a header, whether the first column numbers the lines or holds timestamps, and whether
 the label stands last; what it finds is reported. The source may name all that: `label=`, `index=`, `header=`. `number_format`
-finds out how numbers are written. Where a header names the columns of values, later tables may have them in another order. A folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
+finds out how numbers are written. Where a header names the columns of values, later tables may have them in another order. A
+folder holds a table for each share: train.csv and test.csv. A .npz holds x (N, C, T) and y; `npz` reads it.
 
 In: a `Request`. Out: a `Dataset` of float32 series (N, 1, T), or (N, T) for a network that takes a vector, and labels, of which the
 same fraction of each class becomes the test split; or values (N, targets) for a network that predicts numbers. Classes are the
@@ -124,6 +125,8 @@ class _Table:
             self._lines.append(f"{path}:{line}")
         if len(self.labels) == before:
             raise bad_file(path, "expected series, found none")
+        if len(self.names) != self.length:  # the header lacks the name of a column, as those of R do
+            self.names = ()
         self.shares += [share] * (len(self.labels) - before)
 
     def target_values(self) -> NDArray[np.float32]:
@@ -369,13 +372,15 @@ def _cells_of(separator: str) -> re.Pattern[str]:
 def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]) -> str:
     """Help for a cell that is not a number; `position` counts all cells of the line, `first` are those of the first line."""
     cell = cells[position]
+    if layout.header and cells == first:
+        return "the header is repeated: leave the line out"
     if cell.lower() in ("", "nan", "na"):
         return "fill in what is missing, or leave the line out"
-    if is_timestamp(cell):
+    if is_timestamp(cell) and not layout.order:
         return f"it is a timestamp: leave the column out with `{_left_out(position, layout, first)}`"
     if "," in cell:
         return "write decimals with a point"
-    if parse_number(cell) is not None:
+    if parse_number(cell) is not None or layout.order:  # a trained network needs the column
         return ""
     if position == len(cells) - 1 and not layout.is_declared:
         return "the label comes first, before the values; `label=last` names another column"
@@ -386,8 +391,7 @@ def _help(cells: list[str], position: int, layout: TableLayout, first: list[str]
 
 def _left_out(position: int, layout: TableLayout, first: list[str]) -> str:
     """The argument of the source that leaves a column out, with those that are left out already."""
-    unread = () if layout.order else layout.left_out
-    names = [layout.name(n, first) for n in (*unread, position)]
+    names = [layout.name(n, first) for n in (*layout.left_out, position)]
     return f"index={names[0]}" if len(names) == 1 else f"index=[{', '.join(names)}]"
 
 

@@ -77,17 +77,21 @@ class TableLayout(NamedTuple):
 
     def values(self, columns: int) -> Sequence[int]:
         """The columns of values in order, of a line of this many cells."""
+        if self.order:
+            return self.order
         dropped = self.not_values
-        return self.order or [n for n in range(columns) if n not in dropped]
+        return [n for n in range(columns) if n not in dropped]
 
     def split(self, cells: Sequence[str]) -> tuple[str, list[str]]:
         """The label of a line and its values in order."""
         return cells[self.label], [cells[n] for n in self.values(len(cells))]
 
     def value_names(self, first: Sequence[str]) -> tuple[str, ...]:
-        """The names of the columns of values; () unless each has one of its own, and none is a number."""
+        """The names of the columns of values; () unless each has one of its own, and none is a number, as in `1.5` and `1,5`."""
         names = tuple(first[n] for n in self.values(len(first))) if self.header else ()
-        is_named = len(set(names)) == len(names) and all(name and parse_number(name) is None for name in names)
+        is_named = len(set(names)) == len(names) and all(
+            name and parse_number(name.replace(",", ".")) is None for name in names
+        )
         return names if is_named else ()
 
     def findings(self, first: Sequence[str]) -> Iterator[str]:
@@ -190,7 +194,7 @@ def require_value_names(layout: TableLayout, first: Sequence[str], names: Sequen
     missing = [name for name in names if name.lower() not in present] or names
     shown = listed(missing, _SHOWN)
     found = f"there is no column {shown}" if len(missing) == 1 else f"there are no columns {shown}"
-    problem = f"{found}, on which the network was trained"
+    problem = f"{found}, which the training table has"
     order = f"in the order {listed(names, _SHOWN)}"
     raise ColumnError(problem, f"name the columns as in training; without a header they are taken {order}")
 
@@ -200,7 +204,10 @@ def order_by_name(names: Sequence[str], first: Sequence[str]) -> tuple[int, ...]
     present = {cell.lower() for cell in first}
     if not all(name.lower() in present for name in names):
         return ()
-    found = column_numbers(names, first, True, len(first))
+    try:
+        found = column_numbers(names, first, True, len(first))
+    except ColumnError as error:
+        raise ColumnError(str(error), "the network takes it by its name: delete or rename the others") from error
     return found if len(found) == len(names) else ()
 
 
@@ -219,7 +226,7 @@ def _beside_values(
     unread = (*declared.unread, *(n + 1 for n in order))
     layout = find_layout(rows, 0, classes, declared._replace(unread=unread, header=True, values=()), targets)
     taken = layout.targets or (layout.label,)
-    if set(taken) & set(order):
+    if set(taken) & {*order, layout.row_numbers, layout.timestamps}:
         raise ColumnError(
             "there is no column of labels beside those of the values", "name it as in training, or with `label=`"
         )
@@ -257,20 +264,29 @@ def _has_header(rows: Sequence[Sequence[str]], declared: DeclaredColumns) -> boo
 def column_numbers(columns: Sequence[str | int], first: Sequence[str], header: bool, count: int) -> tuple[int, ...]:
     """Columns that the source names, as numbers from 0. Raises ColumnError."""
     numbers = []
+    exact = _columns_by_name(first if header else ())
+    any_case = _columns_by_name([name.lower() for name in first] if header else ())
     for column in columns:
         if isinstance(column, int):
             if column > count:
                 raise ColumnError(f"there is no column {column}; the table has {count}")
             numbers.append(column - 1 if column > 0 else count - 1)
             continue
-        exact = [n for n, name in enumerate(first) if header and name == column]
-        same = exact or [n for n, name in enumerate(first) if header and name.lower() == column.lower()]
+        same = exact.get(column) or any_case.get(column.lower())
         if not same:
             raise _no_column(column, first, header)
         if len(same) > 1:
             raise ColumnError(f"{len(same)} columns are named {column}", f"write its number, such as {same[0] + 1}")
         numbers.append(same[0])
     return tuple(dict.fromkeys(numbers))
+
+
+def _columns_by_name(names: Sequence[str]) -> dict[str, list[int]]:
+    """The columns of each name, in order."""
+    columns: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        columns.setdefault(name, []).append(number)
+    return columns
 
 
 def _no_column(column: str, first: Sequence[str], header: bool) -> ColumnError:

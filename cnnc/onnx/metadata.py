@@ -18,6 +18,7 @@ In an untrusted model, whatever is missing or of another type than cnnc writes i
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -122,7 +123,7 @@ def metadata(
     """The metadata properties of the model of `graph`, the network's graph or a part of it.
 
     Classes are kept if the graph still has the output that they name, the vocabulary if it still has an input of words, the
-    names of columns if it still has an input of as many values.
+    names of columns if it still has an input of as many values, whose length is not open.
     """
     survey = network.symbolic_sizes
     labelled, images = _labelled_outputs(network, bool(classes)), _image_outputs(network)
@@ -136,7 +137,7 @@ def metadata(
         "settings": list(network.settings),
         "at": dict(network.fixed_sizes),
         "classes": list(classes) if named else [],
-        "columns": list(columns) if any(node.type.size == len(columns) for node in graph.inputs) else [],
+        "columns": list(columns) if any(_size(node, survey) == len(columns) for node in graph.inputs) else [],
         "inputs": {node.name: _without_empty(_input(node, graph, survey, data)) for node in graph.inputs},
         "outputs": {
             name: _output(graph.by_name[name], survey, labelled, images, bool(classes) and named)
@@ -179,6 +180,12 @@ def _shape(node: Node, survey: SizeSurvey | None) -> list[int | str]:
     if survey is None or node.name not in survey.formulas:
         return list(node.type.shape)
     return [int(size) if size.isdigit() else size for size in survey.formulas[node.name]]
+
+
+def _size(node: Node, survey: SizeSurvey | None) -> int | None:
+    """The number of elements without the batch; None where a size is open."""
+    sizes = [size for size in _shape(node, survey) if isinstance(size, int)]
+    return math.prod(sizes) if len(sizes) == len(node.type.shape) else None
 
 
 def _is_words(node: Node) -> bool:

@@ -60,7 +60,7 @@ def _reader(entry: Data, model: Data) -> _Reader:
         length = sizes[-1] if isinstance(sizes[-1], int) else 0
         shape = ", ".join(["-1", *(["1"] if len(sizes) == 2 else []), "rows.shape[1]"])
         call, read = ("table({})", _TABLE) if model["columns"] else (f"series({{}}, {length})", _SERIES)
-        read = read.replace("COLUMNS", repr(list(model["columns"]))).replace("SHAPE", shape)
+        read = read.replace("SHAPE", shape).replace("COLUMNS", repr(list(model["columns"])))
         return _Reader(call, "FILE.csv", [_ROWS, _NUMBERS, read], ["import csv", "import re"])
     if takes_recordings(entry, model):
         length = sizes[1] if isinstance(sizes[1], int) else 0
@@ -194,8 +194,10 @@ _ROWS = '''def rows_of(path):
     """The cells of each line of a table, separated by tabs, semicolons or commas."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         lines = [line for line in file if line.strip()]
-    declared = re.fullmatch(r" *sep=([;,\\t])\\s*", lines[0], re.IGNORECASE)
+    declared = re.fullmatch(r" *sep=([;,\\t])\\s*", lines[0] if lines else "", re.IGNORECASE)
     lines = lines[1:] if declared else lines
+    if not lines:
+        sys.exit(f"{path}: there is no table")
     marks = [mark for mark in "\\t;," if mark in re.sub('"[^"]*"', "", lines[0])]
     separator = declared[1] if declared else marks[0] if marks else ","
     rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
@@ -203,13 +205,18 @@ _ROWS = '''def rows_of(path):
 
 _NUMBERS = '''def numbers(path, rows):
     """Rows of cells as numbers, with decimal points or decimal commas."""
+    if len({len(row) for row in rows}) != 1:
+        sys.exit(f"{path}: {'lines differ in their number of cells' if rows else 'there is no line of numbers'}")
     text = " ".join(cell for row in rows for cell in row)
     if "," in text and "." in text:
         sys.exit(f"{path}: write decimals either with a point or with a comma, and no mark between groups of digits")
     try:
-        return np.array([[cell.replace(",", ".") for cell in row] for row in rows], np.float32)
+        values = np.array([[cell.replace(",", ".") for cell in row] for row in rows], np.float32)
     except ValueError as error:
-        sys.exit(f"{path}: {error}")'''
+        sys.exit(f"{path}: {error}")
+    if not np.isfinite(values).all():
+        sys.exit(f"{path}: a number is missing or too large")
+    return values'''
 
 _SERIES = '''def series(path, length):
     """Series, one per line; a label before the values is left out, and a first line of words or of 0, 1, 2, ..."""
@@ -226,12 +233,16 @@ _TABLE = '''columns = COLUMNS
 def table(path):
     """The columns of a table by the names in its first line, one example per line; without such a line in their order."""
     rows = rows_of(path)
-    header = [cell.lower() for cell in rows[0]]
-    if all(name.lower() in header for name in columns):
-        order = [header.index(name.lower()) for name in columns]
+    header, lower, order = rows[0], [cell.lower() for cell in rows[0]], []
+    for name in columns:
+        cells, cell = (header, name) if name in header else (lower, name.lower())
+        order += [cells.index(cell)] if cells.count(cell) == 1 else []
+    if len(set(order)) == len(columns):
+        if any(len(row) != len(header) for row in rows):
+            sys.exit(f"{path}: a line has not as many cells as the first")
         rows = [[row[n] for n in order] for row in rows[1:]]
-    elif len(header) != len(columns) or not all(re.fullmatch(r"[-+.,0-9eE]+", cell) for cell in rows[0]):
-        sys.exit(f"{path}: name these columns in the first line, or have them alone, in this order: {columns}")
+    elif len(header) != len(columns) or not all(re.fullmatch(r"[-+.,0-9eE]+", cell) for cell in header):
+        sys.exit(f"{path}: name each of these once in the first line, or have them alone, in this order: {columns}")
     rows = numbers(path, rows)
     return rows.reshape(SHAPE)'''
 

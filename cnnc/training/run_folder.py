@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -94,10 +95,9 @@ def _temporary_folder(wanted: Path, lock: ExitStack, report: Report) -> Path:
             lock.enter_context(locked(folder, report))
             return folder
         except CnncError as error:
-            is_taken = (
-                error.diagnostics[0].code == "E907"
-            )  # by a process that took it for abandoned before it was locked
-            if not is_taken and folder.exists():
+            # another process may take it for abandoned before it is locked, and hold its lock (E907) or have deleted it
+            is_taken = error.diagnostics[0].code == "E907" or not folder.exists()
+            if not is_taken:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 
@@ -118,10 +118,14 @@ def _give_name(run: Run, temporary: Path, wanted: Path, numbered: bool) -> None:
 
 
 def _remove_abandoned(wanted: Path) -> None:
-    """Deletes the temporary folders that killed processes left behind when they began a run of this name."""
+    """Deletes the temporary folders that killed processes left behind when they began a run of this name.
+
+    Those of `cnnc export -o NAME.onnx` have names with one more dot, and are not locked.
+    """
+    temporary = re.compile(rf"\.{re.escape(wanted.name)}\.[^.]+{re.escape(_SUFFIX)}")
     with suppress(OSError):
         for folder in wanted.parent.iterdir():
-            if folder.name.startswith(f".{wanted.name}.") and folder.suffix == _SUFFIX:
+            if temporary.fullmatch(folder.name):
                 remove_abandoned(folder)
 
 

@@ -71,9 +71,9 @@ def write_file(folder: Path, name: str, *data: bytes | memoryview) -> None:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Deletes a folder that is empty, or that a process of this machine has locked which no longer runs.
+    """Deletes a folder that is empty, or whose lock was left behind by a killed process of this machine.
 
-    A process that was about to lock it finds it locked or gone, and makes another.
+    A process that was about to lock it finds it locked or deleted, and makes another.
     """
     with suppress(OSError):
         folder.rmdir()  # only if it is empty

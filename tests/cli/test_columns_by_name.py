@@ -67,7 +67,7 @@ def test_predict_and_the_program_of_the_card(folder: Path) -> None:
         require_equal(classes_in(answers(program, name)), expected)
     refused = run("predict", "beans.onnx", "lacks.csv", cwd=folder)
     assert refused.returncode == 3
-    assert "there is no column weight, on which the network was trained" in refused.stderr
+    assert "there is no column weight, which the training table has" in refused.stderr
 
 
 @pytest.mark.parametrize(("cell", "said"), [("1.234,5", "no mark between groups of digits"), ("heavy", "'heavy'")])
@@ -80,6 +80,60 @@ def test_the_program_of_the_card_says_which_numbers_it_does_not_read(folder: Pat
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("wrong.csv: ")
     assert said in done.stderr
+
+
+def test_an_input_of_open_length_takes_longer_series_in_their_order(tmp_path: Path) -> None:
+    source = 'input 1xT; conv 2 k=3; global_pool avg; fc 2; train { data series "a.csv"; loss cross_entropy; epochs 1 }'
+    (tmp_path / "a.csv").write_text(
+        "label,t0,t1,t2\n" + "".join(f"{'xy'[n % 2]},{n},{n % 3},{-n}\n" for n in range(20))
+    )
+    (tmp_path / "long.csv").write_text("t4,t3,t2,t1,t0\n1,5,2,4,3\n")
+    (tmp_path / "bare.csv").write_text("1,5,2,4,3\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        cnnc.train(cnnc.check(source, at={"T": 3}), "run", progress=False)
+        cnnc.export("run", "net.onnx")
+        for subject in ("run", "net.onnx"):
+            long, bare = (cnnc.predict(subject, Path(name)).outputs["fc1"] for name in ("long.csv", "bare.csv"))
+            assert np.array_equal(long, bare), subject
+    assert "columns" not in run("info", "net.onnx", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "there is no table"),
+        ("sep=;\n", "there is no table"),
+        ("length,width,weight\n", "there is no line of numbers"),
+        ("length,width,weight,weight\n2,9,100,7\n", "name each of these once"),
+        ("lot,width,weight,length\n9,100,2\n", "a line has not as many cells as the first"),
+        ("2,9,100\n2,9\n", "lines differ in their number of cells"),
+        ("length,width,weight\n2,nan,100\n", "a number is missing"),
+    ],
+)
+def test_the_program_of_the_card_refuses_what_predict_refuses(folder: Path, text: str, said: str) -> None:
+    (folder / "wrong.csv").write_text(text)
+    assert run("predict", "beans.onnx", "wrong.csv", cwd=folder).returncode == 3
+    program = program_of(folder, "beans.md")
+    done = subprocess.run(
+        [sys.executable, program.name, "wrong.csv"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"wrong.csv: {said}")
+
+
+def test_the_program_of_the_card_tells_names_apart_as_predict_does(tmp_path: Path) -> None:
+    """`a` and `A` are two columns; a name may be a word that the program is made with."""
+    names = "label,a,A,SHAPE"
+    (tmp_path / "net.cnn").write_text(
+        'input 3\nfc 2\nsoftmax\ntrain { data series "a.csv"; epochs 1; loss cross_entropy }'
+    )
+    (tmp_path / "a.csv").write_text("\n".join([names, *(f"{'xy'[n % 2]},{n},{n % 3},{-n}" for n in range(20))]))
+    assert run("train", "net.cnn", cwd=tmp_path).returncode == 0
+    assert run("export", "runs/net", "-o", "net.onnx", "--card", cwd=tmp_path).returncode == 0
+    (tmp_path / "new.csv").write_text("SHAPE,A,a\n0.5,-1,1.5\n2,1,-1\n")
+    expected = json_of(run("predict", "net.onnx", "new.csv", "--json", cwd=tmp_path))
+    require_equal(classes_in(answers(program_of(tmp_path, "net.md"), "new.csv")), expected)
 
 
 def test_python_reads_names_from_a_run_a_checkpoint_and_a_model(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,10 @@ def test_without_a_header_columns_are_taken_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("length,width,mass", "there is no column weight, on which the network was trained"),
-        ("a,b,c", "there are no columns length, width, weight, on which the network was trained"),
+        ("length,width,mass", "there is no column weight, which the training table has"),
+        ("a,b,c", "there are no columns length, width, weight, which the training table has"),
         ("length,width,weight,weight", "2 columns are named weight"),
-        ("length,width,depth,mass", "there is no column weight, on which the network was trained"),
+        ("length,width,depth,mass", "there is no column weight, which the training table has"),
     ],
 )
 def test_a_header_that_lacks_a_column_is_an_error(tmp_path: Path, header: str, problem: str) -> None:
@@ -81,7 +82,7 @@ def test_a_header_that_lacks_a_column_is_an_error(tmp_path: Path, header: str, p
     with pytest.raises(CnncError) as raised:
         predicted(path)
     assert (raised.value.diagnostics[0].code, raised.value.diagnostics[0].message) == ("E602", f"{path}: {problem}")
-    if "trained" in problem:
+    if "training" in problem:
         help = raised.value.diagnostics[0].help
         assert help == (
             "name the columns as in training; without a header they are taken in the order length, width, weight"
@@ -98,12 +99,55 @@ def test_a_short_row_under_named_columns_is_an_error(tmp_path: Path) -> None:
             predicted(path)
 
 
+@pytest.mark.parametrize(
+    ("row", "help"),
+    [("length,width,weight", "the header is repeated: leave the line out"), ("2024-01-31,2,3", ""), ("red,2,3", "")],
+)
+def test_a_column_that_the_network_takes_is_not_to_be_left_out(tmp_path: Path, row: str, help: str) -> None:
+    path = table(tmp_path / "a.csv", "length,width,weight", "1,2,3", row)
+    with pytest.raises(CnncError, match="expected a number as value 1 \\(length\\)") as raised:
+        predicted(path)
+    assert raised.value.diagnostics[0].help == help
+
+
+def test_the_help_for_a_name_that_occurs_twice_is_for_tables_to_predict(tmp_path: Path) -> None:
+    with pytest.raises(CnncError) as raised:
+        predicted(table(tmp_path / "a.csv", "length,width,weight,weight", "1,2,3,4"))
+    assert raised.value.diagnostics[0].help == "the network takes it by its name: delete or rename the others"
+
+
+def test_thousands_of_columns_are_found_in_linear_time(tmp_path: Path) -> None:
+    """Comparing each name with each column would take a minute."""
+    names = tuple(f"c{n}" for n in range(20_000))
+    path = table(tmp_path / "a.csv", ",".join(reversed(names)), ",".join(map(str, range(20_000))))
+    start = time.process_time()
+    values, _ = predicted(path, names)
+    assert values == [list(map(float, reversed(range(20_000))))]
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("first", [["id", *range(1, 4)], ["date", *(f"2024-01-0{n}" for n in range(1, 4))]])
+def test_line_numbers_and_timestamps_beside_the_values_are_no_labels(tmp_path: Path, first: list[object]) -> None:
+    cells = zip(first, ["a,b", "1,2", "3,4", "5,6"], strict=True)
+    path = table(tmp_path / "a.csv", *(f"{one},{rest}" for one, rest in cells))
+    with pytest.raises(CnncError, match="there is no column of labels beside those of the values"):
+        load("series", tmp_path, path=path.name, inputs=(TensorType((2,), "float32"),), classes=3, columns=("b", "a"))
+
+
+def test_a_header_without_a_name_for_each_column_names_none(tmp_path: Path) -> None:
+    """R writes no name over the names of the rows, which are read as labels here."""
+    path = table(tmp_path / "a.csv", "width,length", *(f"{'ab'[n % 2]},{n}.5,{n * 2}" for n in range(20)))
+    data = load("series", tmp_path, path=path.name, inputs=(TensorType((2,), "float32"),), classes=2)
+    assert data.train.images.shape[1] == 2
+    assert data.columns == ()
+
+
 def test_training_keeps_the_names_of_the_values(tmp_path: Path) -> None:
     rows = [f"{n},{n % 5}.5,{'ab'[n % 2]},{n * 2}" for n in range(20)]
     path = table(tmp_path / "a.csv", "id,width,kind,length", *rows)
     data = load("series", tmp_path, path="a.csv", inputs=(TensorType((2,), "float32"),), classes=2, label=("kind",))
     assert data.columns == ("width", "length")
-    for header in ("id,width,kind,width", "id,1,kind,2", "id,,kind,b"):
+    for header in ("id,width,kind,width", "id,1,kind,2", "id,,kind,b", 'id,"1,5",kind,b'):
         table(path, header, *rows)
         assert load("series", tmp_path, path="a.csv", classes=2, label=(3,)).columns == (), header
     table(path, rows[0], *rows[1:])

@@ -268,8 +268,8 @@ def test_a_run_whose_folder_was_replaced_does_not_write_into_that_of_another(tra
 def test_what_a_killed_process_began_is_removed_and_what_another_begins_is_not(
     trainer: Trainer, tmp_path: Path
 ) -> None:
-    names = ("killed", "killed_at_once", "killed_while_locking", "begun", "elsewhere", "of_others")
-    killed, _, locking, begun, elsewhere, others = folders = [tmp_path / f".a.{name}.part" for name in names]
+    names = ("killed", "killed_at_once", "killed_while_locking", "begun", "elsewhere", "of_others", "onnx.of_an_export")
+    killed, _, locking, begun, elsewhere, others, _ = folders = [tmp_path / f".a.{name}.part" for name in names]
     for folder in folders:
         folder.mkdir()
     (killed / LOCK_FILE).write_text(json.dumps({"process": 5, "host": platform.node(), "since": ""}))
@@ -278,7 +278,8 @@ def test_what_a_killed_process_began_is_removed_and_what_another_begins_is_not(
     (elsewhere / LOCK_FILE).write_text(ELSEWHERE)
     (others / "notes.txt").write_text("mine")
     with locked(begun, print), new_folder(start(tiny(), trainer.data, tmp_path / "a"), print):
-        assert sorted(os.listdir(tmp_path)) == [".a.begun.part", ".a.elsewhere.part", ".a.of_others.part", "a"]
+        kept = [".a.begun.part", ".a.elsewhere.part", ".a.of_others.part", ".a.onnx.of_an_export.part", "a"]
+        assert sorted(os.listdir(tmp_path)) == kept
 
 
 @pytest.mark.parametrize("moment", ["made", "opened"])
