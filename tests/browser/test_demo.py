@@ -250,8 +250,9 @@ def test_a_series_is_pasted_chosen_and_drawn(browser: Browser, demo: Demo, expor
     for name in ("wave.npy", "wave.csv"):
         browser.run("() => [...document.querySelectorAll('button')].find((b) => b.textContent === 'Flat').click()")
         assert not agrees()
+        runs = browser.run("() => Number(document.body.dataset.runs)")
         browser.set_files("input[type=file]", tmp_path / name)
-        browser.wait_for("() => document.body.dataset.runs")
+        browser.wait_for("(before) => Number(document.body.dataset.runs) > before", runs)  # the file is read meanwhile
         assert agrees()
     before = shown_probabilities(browser)
     browser.draw([(20, 180), (80, 20), (200, 20)], ".plot")
