@@ -250,8 +250,9 @@ def test_a_series_is_pasted_chosen_and_drawn(browser: Browser, demo: Demo, expor
     for name in ("wave.npy", "wave.csv"):
         browser.run("() => [...document.querySelectorAll('button')].find((b) => b.textContent === 'Flat').click()")
         assert not agrees()
+        runs = browser.run("() => Number(document.body.dataset.runs)")
         browser.set_files("input[type=file]", tmp_path / name)
-        browser.wait_for("() => document.body.dataset.runs")
+        browser.wait_for("(before) => Number(document.body.dataset.runs) > before", runs)  # the file is read meanwhile
         assert agrees()
     before = shown_probabilities(browser)
     browser.draw([(20, 180), (80, 20), (200, 20)], ".plot")
@@ -656,3 +657,25 @@ def write_model(folder: Path, source: str) -> Path:
     network = check(source)
     export(network, random_weights(network.require_graph(), 0), folder / "model.onnx")
     return folder / "model.onnx"
+
+
+def test_sliders_have_the_names_of_the_columns_of_the_table(browser: Browser, tmp_path: Path) -> None:
+    names = ["length", "<b>width</b>", "weight & sign"]
+    rows = [f"{n % 2},{n}.5,{n * 2},{n + 7}" for n in range(40)]
+    (tmp_path / "beans.csv").write_text("\n".join([",".join(["kind", *names]), *rows]) + "\n")
+    source = 'input 3\nfc 2\ntrain { data series "beans.csv" label=kind test=0.2; epochs 1 }\n'
+    (tmp_path / "beans.cnn").write_text(source)
+    runtime = ("--runtime", str(given_runtime())) if given_runtime() is not None else ()
+    for words in (
+        ("train", "beans.cnn"),
+        ("export", "runs/beans"),
+        ("demo", "beans.onnx", "-o", "beans.html", *runtime),
+    ):
+        done = run(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    opened(browser, tmp_path / "beans.html")
+    shown = browser.run(
+        "() => [...document.querySelectorAll('.slider label, .slider .field')].map((e) => e.textContent)"
+    )
+    assert [name for name in names if any(name in text for text in shown)] == names, shown
+    assert browser.run("() => document.querySelectorAll('.slider b').length") == 0
