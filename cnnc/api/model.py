@@ -342,7 +342,8 @@ def initial_of(model: Any, report: Callable[[str], None]) -> Initial:
     if found.trained.untrained:
         message = f"{where} has no weights: it is not trained"
         raise CnncError.of("E605", message, help="name a run, a checkpoint or a model")
-    return Initial(found.weights, where, dict(found.checkpoint().origin), report)
+    origin = dict(found.checkpoint().origin)
+    return Initial(found.weights, where, origin, report, found.vocabulary, found.columns)
 
 
 def as_model(model: Any) -> Model:

@@ -20,7 +20,7 @@ from cnnc.network import Network
 from cnnc.training import checkpoint as checkpoints
 from cnnc.training.checkpoint import Checkpoint
 from cnnc.training.initial_weights import Initial
-from cnnc.training.loop import open_data, start
+from cnnc.training.loop import open_data, open_first_data, start
 from cnnc.training.ranks import ALONE, Ranks
 from cnnc.training.run import Engine, Run
 from cnnc.training.run_folder import current_checkpoint, new_folder, require_new
@@ -53,7 +53,7 @@ def new_run(
     """
     if folder is not None:
         ranks.first(lambda: require_new(folder, report))
-    dataset = open_data(network, data, report)
+    dataset = open_first_data(network, data, report, initial)
     run = start(network, dataset, folder or usual_folder(network), engine=engine, initial=initial)
     with ranks.holding(lambda: new_folder(run, report, numbered=folder is None)):
         run.folder = ranks.first(lambda: run.folder)

@@ -283,10 +283,11 @@ def _dry_run(network: Network, weights: Path | None, data: Path | None, engine: 
     from cnnc.recipe.metrics import decimals
     from cnnc.training.divergence import check_batches
     from cnnc.training.dry_run import dry_run
-    from cnnc.training.loop import open_data, start
+    from cnnc.training.loop import open_first_data, start
 
-    dataset = open_data(network, data, print_status)
-    run = start(network, dataset, Path("runs"), engine=engine, initial=_initial(weights))
+    initial = _initial(weights)
+    dataset = open_first_data(network, data, print_status, initial)
+    run = start(network, dataset, Path("runs"), engine=engine, initial=initial)
     for line in device_lines(run):
         print_status(line)
     print_diagnostics(tuple(check_batches(run)))

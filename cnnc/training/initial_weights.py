@@ -16,18 +16,29 @@ from cnnc.core.arrays import Array, Weights
 from cnnc.core.listing import listed
 from cnnc.diagnostics import CnncError
 from cnnc.graph.graph import Graph
+from cnnc.ops.sequence import Embed
 from cnnc.reference.initializers import initialize
 
 _MOST = 6  # names that a line lists
 
 
 class Initial(NamedTuple):
-    """The weights of another network, where they come from, and the `origin` of its checkpoint. `report` gets a line."""
+    """The weights of another network, where they come from, and the `origin` of its checkpoint. `report` gets a line.
+
+    `vocabulary` and `columns` say what the inputs of that network stand for, as in a `Dataset`.
+    """
 
     weights: Mapping[str, Array]
     where: str
     origin: Mapping[str, str]
     report: Callable[[str], None]
+    vocabulary: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def has_embeddings_of(self, graph: Graph) -> bool:
+        """Whether the vectors of words fit: the words then keep their numbers."""
+        names = [f"{node.parameter_owner}.weight" for node in graph.nodes if isinstance(node.op, Embed)]
+        return any(n in self.weights and self.weights[n].shape == graph.weights[n].shape for n in names)
 
     def fitting(self, graph: Graph, seed: int) -> Weights:
         """The weights that fit, and drawn ones for the rest. Raises CnncError E605 where none fits."""

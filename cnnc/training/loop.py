@@ -94,6 +94,26 @@ def open_data(
     return load(recipe.data.name, source, report, **facts)
 
 
+def open_first_data(
+    network: Network,
+    source: Path | Mapping[str, Array] | None,
+    report: Callable[[str], None],
+    initial: Initial | None,
+) -> Dataset:
+    """The data set of a training that begins with other weights: what these read under a number or in a column stays there.
+
+    That is so for words whose vectors fit, and for a table with the same names of columns. Raises CnncError as `open_data`.
+    """
+    if initial is None:
+        return open_data(network, source, report)
+    has_words = initial.has_embeddings_of(network.require_graph())
+    names = initial._replace(vocabulary=initial.vocabulary if has_words else ())
+    data = open_data(network, source, report, names._replace(columns=()))
+    if data.columns != names.columns and sorted(data.columns) == sorted(names.columns):
+        return open_data(network, source, report, names)
+    return data
+
+
 def start(
     network: Network,
     data: Dataset,

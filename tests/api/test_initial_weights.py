@@ -72,3 +72,45 @@ def test_the_command(folder: Path) -> None:
     untrained = run("train", "new.cnn", "--weights", "new.cnn", cwd=folder)
     assert (untrained.returncode, codes(untrained.stderr)) == (3, ["E605"])
     assert codes(run("train", "new.cnn", "--weights", "nowhere", cwd=folder).stderr) == ["E606"]
+
+
+TABLE = 'input 2\nfc 3; tanh\nfc 2\ntrain {{ data series "{}" label=kind; epochs 1; batch 8 }}\n'
+
+
+def beans(folder: Path, name: str, columns: str) -> Path:
+    rows = [{"kind": "xy"[n % 2], "length": n * 0.1, "weight": (-1) ** n + n * 0.01} for n in range(40)]
+    lines = [",".join(str(row[column]) for column in columns.split(",")) for row in rows]
+    (folder / name).write_text("\n".join([columns, *lines]) + "\n")
+    return folder / name
+
+
+def test_columns_of_a_table_stay_where_the_weights_have_them(tmp_path: Path) -> None:
+    old = beans(tmp_path, "old.csv", "kind,length,weight")
+    new = beans(tmp_path, "new.csv", "weight,kind,length")
+    other = beans(tmp_path, "other.csv", "kind,weight,weight")
+    first = cnnc.train(cnnc.check(TABLE.format(old)), tmp_path / "first", progress=False)
+    results = [
+        cnnc.train(cnnc.check(TABLE.format(file)), tmp_path / file.stem, weights=first, progress=False)
+        for file in (old, new)
+    ]
+    for name, array in results[0].model.weights.items():
+        np.testing.assert_array_equal(results[1].model.weights[name], array)
+    assert results[1].model.columns == ("length", "weight")
+    others = cnnc.train(cnnc.check(TABLE.format(other)), tmp_path / "b", weights=first, progress=False)
+    assert others.model.columns == (), "a table with other columns is taken as it is"
+
+
+def test_words_keep_their_numbers(tmp_path: Path) -> None:
+    source = 'input 4 dtype=int64\nembed 3 vocab={}\nglobal_pool max\nfc 2\ntrain {{ data text "{}"; epochs 1; batch 4 }}\n'
+    for name, words in (("old", ("good", "bad")), ("new", ("fine", "good"))):
+        lines = [f"{n % 2}\t{words[n % 2]} film {'really' if name == 'new' else ''}" for n in range(20)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    first = cnnc.train(cnnc.check(source.format(5, tmp_path / "old.tsv")), tmp_path / "first", progress=False)
+    again = cnnc.train(
+        cnnc.check(source.format(5, tmp_path / "new.tsv")), tmp_path / "again", weights=first, progress=False
+    )
+    assert again.model.vocabulary == first.model.vocabulary
+    larger = cnnc.train(
+        cnnc.check(source.format(9, tmp_path / "new.tsv")), tmp_path / "larger", weights=first, progress=False
+    )
+    assert "really" in larger.model.vocabulary, "vectors that do not fit are drawn, so the words are those of the data"
