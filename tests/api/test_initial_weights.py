@@ -101,7 +101,9 @@ def test_columns_of_a_table_stay_where_the_weights_have_them(tmp_path: Path) -> 
 
 
 def test_words_keep_their_numbers(tmp_path: Path) -> None:
-    source = 'input 4 dtype=int64\nembed 3 vocab={}\nglobal_pool max\nfc 2\ntrain {{ data text "{}"; epochs 1; batch 4 }}\n'
+    source = (
+        'input 4 dtype=int64\nembed 3 vocab={}\nglobal_pool max\nfc 2\ntrain {{ data text "{}"; epochs 1; batch 4 }}\n'
+    )
     for name, words in (("old", ("good", "bad")), ("new", ("fine", "good"))):
         lines = [f"{n % 2}\t{words[n % 2]} film {'really' if name == 'new' else ''}" for n in range(20)]
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
