@@ -71,15 +71,16 @@ def with_facts(source: Path, network: Network, weights: Weights) -> TrainedNetwo
         embedded = check(facts.source, facts.file, facts.settings, facts.at or None, includes=facts.includes)
     except CnncError:  # an untrusted file
         return TrainedNetwork(network, weights)
+    trained = TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes, facts.columns)
     if embedded.graph is None or not _same_inputs(embedded, network):
-        return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes, facts.columns)
+        return trained
     if _computing(embedded) == _computing(network) and {
         name: parameter.shape for name, parameter in embedded.graph.weights.items()
     } == {name: array.shape for name, array in weights.items()}:
-        return TrainedNetwork(embedded, weights, facts.vocabulary, "", facts.classes, facts.columns)
+        return trained._replace(network=embedded)
     if embedded.recipe is not None and facts.whole and all(loss.on is None for loss in embedded.recipe.losses):
-        network = network.replace(recipe=embedded.recipe)
-    return TrainedNetwork(network, weights, facts.vocabulary, "", facts.classes, facts.columns)
+        return trained._replace(network=network.replace(recipe=embedded.recipe))
+    return trained
 
 
 def _same_inputs(first: Network, second: Network) -> bool:

@@ -111,8 +111,6 @@ class _Table:
         """Adds the examples of a file, at least one. Raises CnncError E602."""
         before = len(self.labels)
         opened = _open(path, request, self.length, self.names)
-        if opened is None:
-            raise bad_file(path, "expected series, found none")
         self.names = self.names or opened.layout.value_names(opened.first)
         for line, label, row in _rows(path, opened):
             self.length = self.length or len(row)
@@ -185,12 +183,9 @@ class _OpenTable(NamedTuple):
     lines: Iterator[tuple[int, list[str]]]
 
 
-def _open(path: Path, request: Request, length: int, names: tuple[str, ...]) -> _OpenTable | None:
-    """A table of a data set, None where it is empty; what is not as documented is reported. Raises CnncError E602."""
-    begin, lines = _table(path, request.report, request.decimal)
-    sample = [cells for _, cells in begin]
-    if not sample:
-        return None
+def _open(path: Path, request: Request, length: int, names: tuple[str, ...]) -> _OpenTable:
+    """A table of a data set; what is not as documented is reported. Raises CnncError E602, also where it is empty."""
+    sample, lines = _table(path, request.report, request.decimal)
     layout = _layout(path, request, sample, length, names)
     if layout.has_label and not request.target_values:
         _require_labels(path, request, sample, layout)
@@ -207,8 +202,8 @@ def _rows(path: Path, table: _OpenTable) -> Iterator[tuple[int, list[str], list[
     for line, cells in islice(table.lines, layout.header, None):
         if len(cells) < 2 and targets:
             raise bad_file(f"{path}:{line}", "expected a label and its values, separated by commas, semicolons or tabs")
-        if len(cells) != columns and (layout.order or others != (0,) or targets != (0,)):
-            raise bad_file(f"{path}:{line}", f"expected {columns} cells, as in the first line, found {len(cells)}")
+        if layout.order or others != (0,) or targets != (0,):
+            _require_cells(f"{path}:{line}", cells, columns)
         label = [cells[n] for n in targets]
         if not all(label):
             raise bad_file(f"{path}:{line}", "expected a label, found none")
@@ -284,10 +279,7 @@ def read_unlabelled(
     they may be in any order, beside others. `report` receives what is not as documented, such as a header of numbers. Raises
     CnncError E602, also for a header that lacks one of these columns.
     """
-    begin, lines = _table(path, report, decimal)
-    sample = [cells for _, cells in begin]
-    if not sample:
-        raise bad_file(path, "expected series, found none")
+    sample, lines = _table(path, report, decimal)
     length = length or len(sample[0]) - (not is_number(sample[-1][0]))
     columns = max(map(len, sample))
     try:
@@ -302,10 +294,8 @@ def read_unlabelled(
         report(f"{path}: {finding}")
     rows = []
     for line, cells in islice(lines, layout.header, None):
-        if layout.order and len(cells) != len(sample[0]):
-            raise bad_file(
-                f"{path}:{line}", f"expected {len(sample[0])} cells, as in the first line, found {len(cells)}"
-            )
+        if layout.order:
+            _require_cells(f"{path}:{line}", cells, len(sample[0]))
         values = layout.split(cells)[1] if layout.order or len(cells) == columns > length else cells
         if len(values) != length:
             raise bad_file(f"{path}:{line}", f"expected {length} values, with or without a label, found {len(cells)}")
@@ -326,22 +316,32 @@ def _unlabelled_layout(sample: list[list[str]], columns: int, length: int, decla
     return find_layout(labelled, length) if columns > max(1, length) else TableLayout(has_names(sample), 0)
 
 
+def _require_cells(where: str, cells: list[str], count: int) -> None:
+    """Raises CnncError E602 for a line with another number of cells than the first one."""
+    if len(cells) != count:
+        raise bad_file(where, f"expected {count} cells, as in the first line, found {len(cells)}")
+
+
 def _table(
     path: Path, report: Report, decimal: str | None = None
-) -> tuple[list[tuple[int, list[str]]], Iterator[tuple[int, list[str]]]]:
-    """The first lines of a table, and all of them, with numbers as Python writes them. Raises CnncError E602."""
+) -> tuple[list[list[str]], Iterator[tuple[int, list[str]]]]:
+    """The cells of the first lines of a table, and all lines with their numbers; cells are numbers as Python writes them.
+
+    Raises CnncError E602, also for a table without a line.
+    """
     begin, lines = peek(_lines(path), SAMPLE)
+    if not begin:
+        raise bad_file(path, "expected series, found none")
     try:
         number_format = find_number_format([cells for _, cells in begin], decimal)
     except AmbiguousNumbers as error:
         raise bad_file(path, f"{error} may be two numbers", error.help) from error
     for finding in number_format.findings():
         report(f"{path}: {finding}")
-    if number_format.is_plain:
-        return begin, lines
-    plain = number_format.plain
-    converted = ((line, [plain(cell) for cell in cells]) for line, cells in lines)
-    return peek(converted, SAMPLE)
+    if not number_format.is_plain:
+        plain = number_format.plain
+        begin, lines = peek(((line, [plain(cell) for cell in cells]) for line, cells in lines), SAMPLE)
+    return [cells for _, cells in begin], lines
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -26,7 +26,7 @@ from cnnc.recipe.metrics import (
     Psnr,
     Top5,
 )
-from cnnc.report.confusion import class_scores
+from cnnc.report.confusion import ClassScore, class_scores
 
 
 class MetricCounter:
@@ -234,7 +234,7 @@ class PrecisionCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return np.array([each.precision if each.occurs else np.nan for each in class_scores(confusion.tolist())])
+        return _of_occurring(confusion, lambda score: score.precision)
 
 
 @counter_of(ClassRecall)
@@ -243,7 +243,7 @@ class RecallCounter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return np.array([each.recall if each.occurs else np.nan for each in class_scores(confusion.tolist())])
+        return _of_occurring(confusion, lambda score: score.recall)
 
 
 @counter_of(ClassF1)
@@ -253,7 +253,7 @@ class F1Counter(ConfusionCounter):
 
     @staticmethod
     def of_classes(confusion: Array) -> Array:
-        return np.array([each.f1 if each.occurs else np.nan for each in class_scores(confusion.tolist())])
+        return _of_occurring(confusion, lambda score: score.f1)
 
 
 @counter_of(BalancedAccuracy)
@@ -263,6 +263,11 @@ class BalancedAccuracyCounter(ConfusionCounter):
     @staticmethod
     def of_classes(confusion: Array) -> Array:
         return np.array([each.recall if each.examples else np.nan for each in class_scores(confusion.tolist())])
+
+
+def _of_occurring(confusion: Array, value: Callable[[ClassScore], float]) -> Array:
+    """A score of each class, NaN of a class that is neither a label nor a prediction."""
+    return np.array([value(score) if score.occurs else np.nan for score in class_scores(confusion.tolist())])
 
 
 def score_of(metric: type[Metric], confusion: Array) -> float:
